@@ -59,14 +59,19 @@ class Sandbox:
     rng: random.Random = field(default_factory=lambda: random.Random(7))
 
     @classmethod
-    def with_sample_accounts(cls, seed: int = 1) -> Sandbox:
-        """Five organizations: small, medium, far over 200 bookings, empty, and not connected."""
+    def with_sample_accounts(cls, seed: int = 1, now: datetime | None = None) -> Sandbox:
+        """Five organizations: small, medium, far over 200 bookings, empty, and not connected.
+
+        Args:
+            seed: Another seed, other bookings.
+            now: The time they are spread around; the clock's where not given.
+        """
         sandbox = cls()
         sizes = {"small": 37, "medium": 180, "busy": 900, "empty": 0, "not-connected": 0}
         for offset, (name, count) in enumerate(sizes.items()):
             org_id = ORGANIZATIONS[name]
             sandbox.put(
-                generated(org_id, count, seed + offset, sandbox.clock.now(), milliseconds=name == "medium")
+                generated(org_id, count, seed + offset, now or sandbox.clock.now(), milliseconds=name == "medium")
             ).connected = name != "not-connected"
         return sandbox
 
@@ -124,12 +129,13 @@ class Sandbox:
         if token not in self.tokens or spent:
             return FAULTS["unauthorized"]
         fault = self.faults.get(org_id)
-        if fault and fault.only in ("all", status):
-            if fault.times is None:
-                return fault
-            if fault.times > 0:
+        if fault and fault.only in ("all", status) and fault.times != 0:
+            if fault.times:
                 self.faults[org_id] = replace(fault, times=fault.times - 1)
-                return fault
+            return fault
+        return self._refusal(org_id, status)
+
+    def _refusal(self, org_id: str, status: str | None) -> Fault | None:
         account = self.accounts.get(org_id)
         if not org_id:
             return today(400, "INVALID_REQUEST", "org_id is required")

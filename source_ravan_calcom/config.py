@@ -108,31 +108,30 @@ _TYPE_NAMES = {
     "object": "an object with the settings",
 }
 
-_PROBLEMS: Mapping[str, Callable[[ValidationError], str]] = {
-    "required": lambda error: "is missing",
-    "type": lambda error: f"must be {_TYPE_NAMES.get(str(error.validator_value), error.validator_value)}",
-    "minLength": lambda error: "must not be empty",
-    "minItems": lambda error: "needs at least one entry",
-    "enum": lambda error: f"can only hold {', '.join(error.validator_value)}",
-    "minimum": lambda error: f"must be at least {error.validator_value}",
-    "maximum": lambda error: f"must be at most {error.validator_value}",
-    "pattern": lambda error: "must be an https address",
+_PROBLEMS: Mapping[str, Callable[[Any], str]] = {
+    "required": lambda names: "is missing",
+    "type": lambda name: f"must be {_TYPE_NAMES.get(name, name)}",
+    "minLength": lambda length: "must not be empty",
+    "minItems": lambda count: "needs at least one entry",
+    "enum": lambda values: f"can only hold {', '.join(values)}",
+    "minimum": lambda least: f"must be at least {least}",
+    "maximum": lambda most: f"must be at most {most}",
+    "pattern": lambda pattern: "must be an https address",
 }
 """How each rule of the spec that a setting can break is told, after the setting's title."""
 
 
 def _in_words(error: ValidationError) -> str:
-    problem = _PROBLEMS[str(error.validator)](error)
-    if not error.path and error.validator != "required":
+    rule, expected = str(error.validator), error.validator_value
+    problem = _PROBLEMS[rule](expected)
+    path = [*error.path]
+    if rule == "required":
+        # One error for each missing name, and only the message says which.
+        path = [name for name in connection_specification()["required"] if repr(name) in error.message]
+    if not path:
         return f"The configuration {problem}."
-    name = _missing_name(error) if error.validator == "required" else str(error.path[0])
-    entry = f" entry {error.path[1] + 1}" if len(error.path) > 1 else ""
-    return f"{title(name)}{entry} {problem}."
-
-
-def _missing_name(error: ValidationError) -> str:
-    # jsonschema reports one error per missing name, with the name only in its message.
-    return next(name for name in error.validator_value if repr(name) in error.message)
+    entry = f" entry {int(path[1]) + 1}" if len(path) > 1 else ""
+    return f"{title(str(path[0]))}{entry} {problem}."
 
 
 def _access_token(pasted: str) -> str:

@@ -339,9 +339,9 @@ def token_expiry(token: str) -> str:
     The token is decoded without being trusted: nothing but this sentence depends on it.
     """
     try:
-        expires = jwt.decode(token, options={"verify_signature": False, "verify_exp": False}).get("exp")
-        at = datetime.fromtimestamp(float(expires), timezone.utc)
-    except (jwt.PyJWTError, TypeError, ValueError, OverflowError, OSError):
+        claims = jwt.decode(token, options={"verify_signature": False, "verify_exp": False})
+        at = datetime.fromtimestamp(claims["exp"], timezone.utc)
+    except (jwt.PyJWTError, KeyError, TypeError, ValueError, OverflowError, OSError):
         return ""
     if at > datetime.now(timezone.utc):
         return ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from queue import Queue
@@ -139,7 +139,7 @@ class SourceRavanCalcom(Source):
         report.say_totals()
 
     @classmethod
-    def read_config(cls, config_path: str) -> Mapping[str, Any]:
+    def read_config(cls, config_path: str) -> MutableMapping[str, Any]:
         """Read the settings' file, or refuse it in words."""
         with _in_words("configuration", config_path):
             return super().read_config(config_path)

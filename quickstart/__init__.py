@@ -1,0 +1,1 @@
+"""A local sync into a DuckDB file, through PyAirbyte."""
