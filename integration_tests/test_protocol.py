@@ -1,0 +1,246 @@
+"""Each verb as a stranger would run it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from datetime import datetime, timedelta, timezone
+
+import jsonschema
+import pytest
+
+from integration_tests.conftest import ENVIRONMENT, Output
+from sandbox import ORGANIZATIONS, TOKEN, generated
+
+GOOD = [ORGANIZATIONS[name] for name in ("small", "medium", "busy", "empty")]
+
+
+def test_spec_prints_the_settings(connector):
+    output = connector.run("spec")
+    [spec] = output.of("SPEC")
+    assert output.code == 0
+    assert list(spec["connectionSpecification"]["properties"]) == [
+        "access_token",
+        "org_ids",
+        "statuses",
+        "agent_id",
+        "num_workers",
+        "api_url",
+    ]
+
+
+def test_check_succeeds_when_every_organization_answers(connector, sandbox):
+    output = connector.run("check", connector.config(*GOOD))
+    assert output.code == 0
+    assert output.check == {"status": "SUCCEEDED"}
+    assert {asked for asked, _ in sandbox.requests} == set(GOOD)
+
+
+def test_check_fails_for_the_second_organization_too(connector):
+    output = connector.run("check", connector.config(ORGANIZATIONS["small"], ORGANIZATIONS["not-connected"]))
+    assert output.code == 0
+    assert output.check == {
+        "status": "FAILED",
+        "message": f"Organization {ORGANIZATIONS['not-connected']} has no primary Cal.com account connected "
+        f"(NOT_CONNECTED, HTTP 400). Connect one in Ravan, or remove {ORGANIZATIONS['not-connected']} "
+        "from Organization IDs. Ravan says: “no primary Cal.com account”",
+    }
+
+
+def test_discover_needs_no_request(connector, sandbox):
+    output = connector.run("discover", connector.config(*GOOD))
+    [catalog] = output.of("CATALOG")
+    [stream] = catalog["streams"]
+    assert stream["name"] == "appointments"
+    assert stream["supported_sync_modes"] == ["full_refresh", "incremental"]
+    assert stream["source_defined_primary_key"] == [["organization_id"], ["id"]]
+    assert stream["source_defined_cursor"] is True
+    assert stream["default_cursor_field"] == ["synced_at"]
+    assert not sandbox.requests
+
+
+def test_every_record_fits_the_discovered_schema(connector, sandbox):
+    before = datetime.now(timezone.utc)
+    [catalog] = connector.run("discover", connector.config(*GOOD)).of("CATALOG")
+    validator = jsonschema.Draft7Validator(
+        catalog["streams"][0]["json_schema"], format_checker=jsonschema.FormatChecker()
+    )
+    output = connector.run("read", connector.config(*GOOD))
+    assert output.code == 0
+    assert output.statuses == ["STARTED", "RUNNING", "COMPLETE"]
+    assert len(output.rows) > 37 + 180
+    for row in output.rows:
+        assert list(validator.iter_errors(row)) == []
+        assert datetime.fromisoformat(row["synced_at"].replace("Z", "+00:00")) >= before - timedelta(seconds=1)
+    small = [row for row in output.rows if row["organization_id"] == ORGANIZATIONS["small"]]
+    account = sandbox.accounts[ORGANIZATIONS["small"]]
+    expected = [account.row(booking, "") for booking in account.bookings.values()]
+    assert sorted(map(_without_synced_at, small)) == sorted(map(_without_synced_at, expected))
+
+
+def _without_synced_at(row) -> str:
+    return json.dumps({name: value for name, value in row.items() if name != "synced_at"}, sort_keys=True)
+
+
+def test_an_empty_account_is_a_success_with_no_rows(connector):
+    output = connector.run("read", connector.config(ORGANIZATIONS["empty"]))
+    assert (output.code, output.rows, output.errors) == (0, [], [])
+    assert output.statuses[-1] == "COMPLETE"
+
+
+def test_the_agent_is_stamped_and_filters_nothing(connector):
+    small = ORGANIZATIONS["small"]
+    output = connector.run("read", connector.config(small, agent_id=" agent_1 "))
+    assert {row["agent_id"] for row in output.rows} == {"agent_1"}
+    assert len(output.rows) == 37
+
+
+def test_repeated_and_padded_organizations_are_read_once(connector, sandbox):
+    small = ORGANIZATIONS["small"]
+    output = connector.run("read", connector.config(small, f" {small} "))
+    assert len(output.rows) == 37
+    assert sandbox.requests_for(small) == 1
+
+
+def test_a_booking_in_two_chosen_windows_is_delivered_once(connector, sandbox):
+    medium = ORGANIZATIONS["medium"]
+    output = connector.run("read", connector.config(medium, statuses=["upcoming", "recurring", "unconfirmed"]))
+    delivered = [row["id"] for row in output.rows]
+    account, now = sandbox.accounts[medium], sandbox.clock.now()
+    windows = {status: account.shown(status, now, 200) for status in ("upcoming", "recurring", "unconfirmed")}
+    assert sum(map(len, windows.values())) > len(delivered)
+    assert sorted(delivered) == sorted({booking.uid for shown in windows.values() for booking in shown})
+    assert sandbox.requests_for(medium) == 3
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"access_token": ""}, "Access Token must not be empty."),
+        ({"access_token": "two\nlines"}, "Access Token holds a line break"),
+        ({"org_ids": []}, "Organization IDs needs at least one entry."),
+        ({"org_ids": ["  "]}, "Organization IDs entry 1 must not be empty."),
+        ({"statuses": ["accepted"]}, "Booking Statuses entry 1 can only hold"),
+        ({"api_url": "http://api.ravan.ai"}, "API URL must begin with https://"),
+        ({"num_workers": "many"}, "Concurrent Requests must be a whole number."),
+    ],
+)
+@pytest.mark.parametrize("verb", ["check", "discover", "read"])
+def test_a_bad_setting_is_refused_without_a_request(connector, sandbox, verb, settings, sentence):
+    output = connector.run(verb, connector.config(ORGANIZATIONS["small"], **settings))
+    said = output.check["message"] if verb == "check" else output.errors[0]["message"]
+    assert sentence in said
+    assert output.code == (0 if verb == "check" else 1)
+    assert len(output.errors) == (0 if verb == "check" else 1)
+    assert "Traceback" not in output.stdout + output.stderr
+    assert not sandbox.requests
+
+
+@pytest.mark.parametrize("verb", ["check", "read"])
+def test_a_settings_file_that_is_not_there_is_said_in_words(connector, verb):
+    output = connector.run(verb, connector.directory / "nowhere.json")
+    assert output.code == 1
+    assert output.errors[0]["message"].endswith("nowhere.json can't be read: No such file or directory.")
+    assert "Traceback" not in output.stdout + output.stderr
+
+
+def test_a_reader_that_leaves_early_ends_the_process(connector, sandbox):
+    org_ids = [f"large-{number}" for number in range(120)]
+    for number, org_id in enumerate(org_ids):
+        sandbox.put(generated(org_id, 199, number, sandbox.clock.now()))
+    arguments = connector.arguments("read", connector.config(*org_ids))
+    started = time.monotonic()
+    done = subprocess.run(
+        ["bash", "-c", '"$@" | head -1', "bash", *arguments],
+        capture_output=True,
+        timeout=60,
+        check=True,
+        env=ENVIRONMENT,
+    )
+    assert done.stdout.count(b"\n") == 1
+    assert b"Traceback" not in done.stderr
+    assert time.monotonic() - started < 60
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stopped_read_leaves_whole_messages_and_a_true_state(connector, sandbox, number):
+    sandbox.delay = 0.05
+    org_ids = [f"org-{index:03}" for index in range(200)]
+    for index, org_id in enumerate(org_ids):
+        sandbox.put(generated(org_id, 50 + index % 3, index, sandbox.clock.now()))
+    process = connector.start("read", connector.config(*org_ids, num_workers=2), "incremental")
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if '"type":"STATE"' in line:
+            process.send_signal(number)
+            break
+    rest, stderr = process.stdout.read(), process.stderr.read()
+    assert process.wait(timeout=30) in (-number, 128 + number)
+    output = Output(process.returncode, "".join(lines) + rest, stderr)
+    assert "Traceback" not in rest + stderr
+    _assert_every_state_is_true(output, sandbox)
+    assert len({row["organization_id"] for row in output.rows}) < len(org_ids)
+
+
+def _assert_every_state_is_true(output: Output, sandbox) -> None:
+    """No state speaks of an organization whose rows were not all printed before it."""
+    rows: dict[str, int] = {}
+    for message in output.messages:
+        if message["type"] == "RECORD":
+            org_id = message["record"]["data"]["organization_id"]
+            rows[org_id] = rows.get(org_id, 0) + 1
+        elif message["type"] == "STATE":
+            for org_id in message["state"]["stream"]["stream_state"]["organizations"]:
+                assert rows.get(org_id, 0) == len(sandbox.accounts[org_id].bookings)
+
+
+def test_many_organizations_keep_every_state_behind_its_records(connector, sandbox):
+    org_ids = [f"org-{index:03}" for index in range(150)]
+    for index, org_id in enumerate(org_ids):
+        sandbox.put(generated(org_id, 101 + index % 7, index, sandbox.clock.now()))
+    output = connector.run("read", connector.config(*org_ids, num_workers=20), mode="incremental")
+    assert output.code == 0
+    assert len(output.states) > 3
+    _assert_every_state_is_true(output, sandbox)
+
+
+@pytest.mark.parametrize("pasted", [TOKEN, f"Bearer {TOKEN}", f"  {TOKEN}\n", f" bearer  {TOKEN} "])
+@pytest.mark.parametrize("verb", ["check", "discover", "read"])
+def test_no_token_and_no_attendee_in_any_log(connector, verb, pasted):
+    config = connector.config(ORGANIZATIONS["small"], ORGANIZATIONS["not-connected"], access_token=pasted)
+    arguments = connector.arguments(verb, config)
+    done = subprocess.run([*arguments, "--debug"], capture_output=True, text=True, check=False, env=ENVIRONMENT)
+    kept = [line for line in done.stdout.splitlines() if '"type":"RECORD"' not in line]
+    assert not any(TOKEN in line for line in [*kept, done.stderr])
+    assert not any("example.com" in line or "Attendee 0" in line for line in [*kept, done.stderr])
+    assert verb != "read" or any("****" in line for line in kept), "the debug log shows that it masked something"
+
+
+def test_platform_debug_logs_are_as_discreet(connector):
+    arguments = connector.arguments("read", connector.config(ORGANIZATIONS["small"], access_token=f"Bearer {TOKEN}"))
+    environment = {**ENVIRONMENT, "LOG_LEVEL": "debug"}
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False, env=environment)
+    kept = [line for line in done.stdout.splitlines() if '"type":"RECORD"' not in line]
+    assert not any(TOKEN in line or "example.com" in line for line in [*kept, done.stderr])
+
+
+def test_nothing_is_left_in_the_temporary_directory(connector, tmp_path):
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    arguments = connector.arguments("read", connector.config(ORGANIZATIONS["small"]))
+    environment = {**ENVIRONMENT, "TMPDIR": str(temporary)}
+    subprocess.run(arguments, capture_output=True, check=True, env=environment)
+    assert list(temporary.iterdir()) == []
+    process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, env=environment)
+    for _ in range(500):
+        if process.poll() is not None or list(temporary.iterdir()):
+            break
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    written = [path for path in temporary.rglob("*") if path.is_file() and TOKEN in path.read_text(errors="replace")]
+    assert written == []
