@@ -34,7 +34,8 @@ class Output:
         self.messages = [json.loads(line) for line in lines]
 
     def of(self, kind: str) -> list[dict[str, Any]]:
-        return [message[kind.lower()] for message in self.messages if message["type"] == kind]
+        name = "connectionStatus" if kind == "CONNECTION_STATUS" else kind.lower()
+        return [message[name] for message in self.messages if message["type"] == kind]
 
     @property
     def rows(self) -> list[dict[str, Any]]:
@@ -42,7 +43,7 @@ class Output:
 
     @property
     def states(self) -> list[dict[str, Any]]:
-        return [message["state"] for message in self.messages if message["type"] == "STATE"]
+        return self.of("STATE")
 
     @property
     def errors(self) -> list[dict[str, Any]]:
@@ -54,7 +55,7 @@ class Output:
 
     @property
     def check(self) -> dict[str, Any]:
-        [status] = [m["connectionStatus"] for m in self.messages if m["type"] == "CONNECTION_STATUS"]
+        [status] = self.of("CONNECTION_STATUS")
         return status
 
     def logs(self, level: str) -> list[str]:
@@ -110,7 +111,26 @@ class Connector:
         )
 
 
+def pytest_collection_modifyitems(items):
+    """What waits for the fault matrix comes last: it runs in the background from the first test on."""
+    items.sort(key=lambda item: "fault_runs" in item.fixturenames)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _begin_fault_runs(request):
+    if any("fault_runs" in item.fixturenames for item in request.session.items):
+        request.getfixturevalue("fault_runs")
+
+
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+
+@pytest.fixture(scope="session")
+def fault_runs(tmp_path_factory):
+    """The fault matrix's runs of the command, by verb."""
+    from integration_tests.faults import Background
+
+    return {verb: Background(verb, tmp_path_factory.mktemp(verb)) for verb in ("read", "check")}
 
 
 @pytest.fixture

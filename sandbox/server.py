@@ -231,10 +231,17 @@ def serving(sandbox: Sandbox, port: int = 0) -> Iterator[str]:
         await site.start()
         return f"http://127.0.0.1:{runner.addresses[0][1]}"
 
+    async def stop() -> None:
+        await runner.cleanup()
+        stalled = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in stalled:
+            task.cancel()
+        await asyncio.gather(*stalled, return_exceptions=True)
+
     try:
         yield asyncio.run_coroutine_threadsafe(start(), loop).result()
     finally:
-        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result()
+        asyncio.run_coroutine_threadsafe(stop(), loop).result()
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()

@@ -227,10 +227,11 @@ _CONNECTION_WORDS: tuple[tuple[type[BaseException], str], ...] = (
     (requests.exceptions.SSLError, "the TLS connection could not be made or was broken"),
     (urllib3.exceptions.SSLError, "the TLS connection could not be made or was broken"),
     (ssl.SSLError, "the TLS connection could not be made or was broken"),
-    (requests.exceptions.ConnectTimeout, "no connection was made in time"),
-    (urllib3.exceptions.ConnectTimeoutError, "no connection was made in time"),
     (ConnectionRefusedError, "the connection was refused"),
     (ConnectionResetError, "the connection was reset"),
+    (urllib3.exceptions.NewConnectionError, "no connection could be made"),  # a timeout to urllib3, though it is none
+    (requests.exceptions.ConnectTimeout, "no connection was made in time"),
+    (urllib3.exceptions.ConnectTimeoutError, "no connection was made in time"),
     (requests.exceptions.ReadTimeout, "no answer came in time"),
     (urllib3.exceptions.ReadTimeoutError, "the answer stopped coming"),
     (TimeoutError, "the answer did not end in time"),

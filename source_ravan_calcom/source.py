@@ -117,8 +117,9 @@ class SourceRavanCalcom(Source):
             Organization(org_id, settings.statuses, api, cursor, report, logger) for org_id in settings.org_ids
         ]
         engine = ConcurrentSource.create(
-            # One worker generates the partitions, beside those that read.
-            num_workers=settings.num_workers + 1,
+            # The worker that generates the partitions is done with it at once and reads then, so that no more
+            # requests are under way than the user allows.
+            num_workers=settings.num_workers,
             initial_number_of_partitions_to_generate=1,
             logger=logger,
             slice_logger=DebugSliceLogger(),
