@@ -134,8 +134,8 @@ def _show(database: Path, changed: int, cautions: list[str]) -> None:
         print(f"Warning: {caution}")
     print(f"{changed} bookings were new or changed in this sync. They are in {database}; to query it:")
     print(
-        f"  {Path(sys.executable)} -c \"import duckdb; duckdb.connect('{database}')"
-        f".sql('SELECT * FROM {table} ORDER BY start_time DESC').show()\""
+        f"  {Path(sys.executable)} -c \"import duckdb; db = duckdb.connect('{database}'); "
+        f"db.sql('SELECT * FROM {table} ORDER BY start_time DESC').show()\""
     )
 
 

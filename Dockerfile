@@ -1,0 +1,34 @@
+# syntax is plain Dockerfile, so that docker and podman build the same image.
+ARG BASE_IMAGE=docker.io/airbyte/python-connector-base:4.1.0@sha256:1d1aa21d34e851df4e8a87b391c27724c06e2597608e7161f4d167be853bd7b6
+
+FROM ${BASE_IMAGE} AS builder
+USER root
+# Set to 0 only to measure what compiling at build time is worth (benchmarks/image).
+ARG COMPILE=1
+WORKDIR /build
+RUN python -m venv --without-pip /opt/connector
+COPY requirements.lock ./
+RUN python -m pip --python /opt/connector/bin/python install \
+      --no-cache-dir --no-compile --require-hashes --requirement requirements.lock
+COPY setup.py pyproject.toml README.md LICENSE ./
+COPY source_ravan_calcom source_ravan_calcom
+RUN python -m pip --python /opt/connector/bin/python install \
+      --no-cache-dir --no-compile --no-deps --no-build-isolation .
+# A user that can't write would compile the whole CDK anew at every start. The hashes are not checked again: the
+# files of an image do not change.
+RUN if [ "$COMPILE" = 1 ]; then \
+      python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/connector/lib; \
+    fi
+
+FROM ${BASE_IMAGE}
+COPY --from=builder /opt/connector /opt/connector
+# The CDK wants a temporary directory; this one is there under --read-only, too.
+ENV TMPDIR=/dev/shm \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PATH=/opt/connector/bin:$PATH \
+    AIRBYTE_ENTRYPOINT=/opt/connector/bin/source-ravan-calcom
+USER airbyte
+WORKDIR /airbyte
+ENTRYPOINT ["/opt/connector/bin/source-ravan-calcom"]
+LABEL io.airbyte.version=0.1.0 \
+      io.airbyte.name=airbyte/source-ravan-calcom
