@@ -24,12 +24,14 @@ sandbox: $(VENV)/quickstart.done
 
 test: $(VENV)/tests.done
 	@scripts/postgres
-	@$(BIN)/python -m pytest
+	@scripts/test-image
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 lint: $(VENV)/tests.done
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+	@VENV="$(VENV)" scripts/lock --check
 
 image:
 	@scripts/image

@@ -111,26 +111,7 @@ class Connector:
         )
 
 
-def pytest_collection_modifyitems(items):
-    """What waits for the fault matrix comes last: it runs in the background from the first test on."""
-    items.sort(key=lambda item: "fault_runs" in item.fixturenames)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _begin_fault_runs(request):
-    if any("fault_runs" in item.fixturenames for item in request.session.items):
-        request.getfixturevalue("fault_runs")
-
-
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-
-
-@pytest.fixture(scope="session")
-def fault_runs(tmp_path_factory):
-    """The fault matrix's runs of the command, by verb."""
-    from integration_tests.faults import Background
-
-    return {verb: Background(verb, tmp_path_factory.mktemp(verb)) for verb in ("read", "check")}
 
 
 @pytest.fixture

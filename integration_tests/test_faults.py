@@ -29,6 +29,12 @@ CDK_WORDS = (
 )
 
 
+@pytest.fixture(scope="module")
+def fault_runs(tmp_path_factory):
+    """The matrix's runs of the command, by verb, side by side."""
+    return {verb: Background(verb, tmp_path_factory.mktemp(verb)) for verb in ("read", "check")}
+
+
 def test_the_matrix_holds_every_fault():
     assert set(MATRIX) | TOKEN_FAULTS == set(FAULTS)
 
