@@ -25,6 +25,7 @@ from airbyte_cdk.sources.types import Record
 
 from source_ravan_calcom import errors
 from source_ravan_calcom.api import MAX_LIMIT, AppointmentsApi, Row
+from source_ravan_calcom.backlog import Backlog
 from source_ravan_calcom.changes import ChangeCursor, fingerprint
 from source_ravan_calcom.errors import STREAM, Failure
 from source_ravan_calcom.report import SyncReport
@@ -77,8 +78,7 @@ class Bookings:
 
     Attributes:
         rows: Each booking once, in its newest version, as Ravan sent it.
-        full: The windows that may hold more than they gave, with the rows they gave; ``None`` names the
-            unfiltered request.
+        full: The windows that may hold more than they gave, with the rows they gave.
         refused: The windows that were added by us and that the API does not know.
     """
 
@@ -186,13 +186,21 @@ def as_utc(time: Any) -> Any:
     return f"{utc.replace(tzinfo=None).isoformat()}{match['fraction'] or ''}Z"
 
 
-def normalise(row: Row, org_id: str) -> None:
-    """Make a row fit the schema, in place: its owner, its times. Nothing else is altered."""
+def normalise(row: Row, org_id: str) -> int:
+    """Make a row fit the schema, in place: its owner, its times. Nothing else is altered.
+
+    Returns:
+        How many of its times can't be read, and stay as they came.
+    """
+    unreadable = 0
     if not row.get("organization_id"):
         row["organization_id"] = org_id
     for name in TIME_FIELDS:
-        if name in row:
-            row[name] = as_utc(row[name])
+        time = row.get(name)
+        if time is not None and not (time.__class__ is str and _UTC(time)):
+            row[name] = as_utc(time)
+            unreadable += not is_utc(row[name])
+    return unreadable
 
 
 class Organization(Partition):
@@ -209,6 +217,7 @@ class Organization(Partition):
         statuses: Sequence[str],
         api: AppointmentsApi,
         cursor: Cursor,
+        backlog: Backlog,
         report: SyncReport,
         logger: logging.Logger,
     ) -> None:
@@ -217,6 +226,7 @@ class Organization(Partition):
         self._statuses = statuses
         self._api = api
         self._cursor = cursor
+        self._backlog = backlog
         self._report = report
         self._logger = logger
 
@@ -226,15 +236,15 @@ class Organization(Partition):
         Raises:
             Failure: It could not be read; nothing of it was delivered.
         """
+        self._backlog.wait_for_room()
         bookings = self._bookings()
         if isinstance(bookings, Failure):
             if self._report.failed(bookings):
                 raise bookings
             return  # said once already, by the organization that met it first
         synced_at = datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        for row in bookings.rows:
-            normalise(row, self.org_id)
-        self._warn(bookings)
+        unreadable = sum(normalise(row, self.org_id) for row in bookings.rows)
+        self._warn(bookings, unreadable)
         rows = self._unsent(bookings.rows)
         self._report.read(len(bookings.rows), len(rows), bool(bookings.full or bookings.refused))
         for row in rows:
@@ -270,14 +280,13 @@ class Organization(Partition):
         self.fingerprints = set(fingerprints)
         return [row for row, mark in zip(rows, fingerprints, strict=True) if mark not in sent]
 
-    def _warn(self, bookings: Bookings) -> None:
+    def _warn(self, bookings: Bookings, unreadable: int) -> None:
         about = f"Organization {self.org_id}: "
         anonymous = sum(not has_id(row) for row in bookings.rows)
         if anonymous:
             self._logger.warning(
                 f"{about}{anonymous} rows have no id. They are delivered, but can't be told apart by primary key."
             )
-        unreadable = sum(not is_utc(row.get(name)) for row in bookings.rows for name in TIME_FIELDS)
         if unreadable:
             self._logger.warning(
                 f"{about}{unreadable} values of {' and '.join(TIME_FIELDS)} are not ISO 8601 times. "

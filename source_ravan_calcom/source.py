@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from queue import Queue
-from typing import Any
+from typing import Any, cast
 
 from airbyte_cdk.models import (
     AirbyteCatalog,
@@ -33,13 +33,11 @@ from airbyte_cdk.utils import AirbyteTracedException
 from source_ravan_calcom import appointments, logs
 from source_ravan_calcom.api import IMPATIENT, PATIENT, AppointmentsApi
 from source_ravan_calcom.appointments import Organization
+from source_ravan_calcom.backlog import Backlog
 from source_ravan_calcom.changes import ChangeCursor
 from source_ravan_calcom.config import Config
 from source_ravan_calcom.errors import STREAM, Failure, refused_setting
 from source_ravan_calcom.report import SyncReport
-
-QUEUE_SIZE = 10_000
-"""Records waiting to be printed; the engine's own default."""
 
 
 class SourceRavanCalcom(Source):
@@ -105,7 +103,8 @@ class SourceRavanCalcom(Source):
         if mode is None:
             return
         # Records and states go through one queue, so that no state overtakes the records it speaks of.
-        queue: Queue[QueueItem] = Queue(maxsize=QUEUE_SIZE)
+        backlog = Backlog()
+        queue = cast("Queue[QueueItem]", backlog)
         messages = ConcurrentMessageRepository(queue, InMemoryMessageRepository())
         cursor: Cursor = FinalStateCursor(STREAM, None, messages)
         if mode is SyncMode.incremental:
@@ -114,7 +113,7 @@ class SourceRavanCalcom(Source):
         report = SyncReport(logger, len(settings.org_ids))
         api = AppointmentsApi(settings, PATIENT, logger)
         partitions = [
-            Organization(org_id, settings.statuses, api, cursor, report, logger) for org_id in settings.org_ids
+            Organization(org_id, settings.statuses, api, cursor, backlog, report, logger) for org_id in settings.org_ids
         ]
         engine = ConcurrentSource.create(
             # The worker that generates the partitions is done with it at once and reads then, so that no more
@@ -129,7 +128,7 @@ class SourceRavanCalcom(Source):
         try:
             for message in engine.read([appointments.stream(partitions, cursor, logger)]):
                 # What stopped the whole sync is said once, as its closing error.
-                if not (report.stopped_by and _is_error(message, report.stopped_by)):
+                if message.type is not Type.TRACE or not _is_said_at_the_end(message, report):
                     yield message
         except AirbyteTracedException:
             failure = report.summary()
@@ -189,9 +188,11 @@ def _warn_of_state(logger: logging.Logger, problem: str) -> None:
     )
 
 
-def _is_error(message: AirbyteMessage, failure: Failure) -> bool:
-    trace = message.trace if message.type is Type.TRACE else None
-    return bool(trace and trace.type is TraceType.ERROR and trace.error and trace.error.message == failure.message)
+def _is_said_at_the_end(message: AirbyteMessage, report: SyncReport) -> bool:
+    trace, stopped_by = message.trace, report.stopped_by
+    if not (trace and trace.type is TraceType.ERROR and trace.error and stopped_by):
+        return False
+    return bool(trace.error.message == stopped_by.message)
 
 
 @contextmanager

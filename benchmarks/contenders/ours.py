@@ -1,0 +1,6 @@
+"""The connector itself, as its console command runs it."""
+
+from benchmarks.contenders import measured
+from source_ravan_calcom.run import run
+
+measured(run)

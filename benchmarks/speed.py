@@ -1,0 +1,220 @@
+"""What a row, an organization and a start cost, beside what a user would pick instead and beside the floor.
+
+Every contender is a process that reads the same endpoint. They run in turns, and each figure is a median. The ratios
+are what counts: the machine is the same for all.
+
+    python -m benchmarks.speed              # everything, about five minutes
+    python -m benchmarks.speed cpu start    # some of: cpu, waiting, start, memory, state
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.server import serving
+
+ROUNDS = 5
+COMMAND = str(Path(sys.executable).with_name("source-ravan-calcom"))
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+CONSOLE = Console(width=110)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One process: CPU seconds after its imports, wall seconds, peak memory in MB, rows and bytes of state printed."""
+
+    cpu: float
+    wall: float
+    memory: float
+    rows: int
+    state: int
+
+
+@dataclass(frozen=True)
+class Contender:
+    name: str
+    command: list[str]
+    mode: str
+
+
+def _module(name: str) -> list[str]:
+    return [sys.executable, "-m", f"benchmarks.contenders.{name}"]
+
+
+OURS = Contender("this connector, full refresh", _module("ours"), "full_refresh")
+OURS_INCREMENTAL = Contender("this connector, incremental", _module("ours"), "incremental")
+LOWCODE = Contender("low-code manifest, full refresh", _module("lowcode"), "full_refresh")
+LOWCODE_INCREMENTAL = Contender("low-code manifest, incremental", _module("lowcode"), "incremental")
+FLOOR = Contender("engine's floor, ready rows", _module("floor"), "full_refresh")
+BARE = Contender("bare requests and orjson", _module("bare"), "full_refresh")
+
+
+def run(contender: Contender, url: str, organizations: int, rows: int, workers: int = 10) -> Run:
+    """Run a contender once, and count what it printed."""
+    with tempfile.TemporaryDirectory() as directory:
+        config, catalog, printed, said = (Path(directory) / name for name in ("config", "catalog", "printed", "said"))
+        settings = {
+            "access_token": "benchmark",
+            "org_ids": [f"{number:036}" for number in range(1, organizations + 1)],
+            "api_url": url,
+            "num_workers": workers,
+            "benchmark_rows": rows,
+        }
+        config.write_text(json.dumps(settings))
+        stream = {"name": "appointments", "json_schema": {}, "supported_sync_modes": ["full_refresh", "incremental"]}
+        configured = {"stream": stream, "sync_mode": contender.mode, "destination_sync_mode": "append_dedup"}
+        catalog.write_text(json.dumps({"streams": [configured]}))
+        arguments = [*contender.command, "read", "--config", str(config), "--catalog", str(catalog)]
+        with printed.open("wb") as output, said.open("wb") as errors:
+            started = time.perf_counter()
+            process = subprocess.Popen(arguments, stdout=output, stderr=errors, env=ENVIRONMENT)
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+            wall = time.perf_counter() - started
+        if process.returncode:
+            raise RuntimeError(f"{contender.name} failed:\n{printed.read_text()[-2000:]}")
+        cpu_seconds = float(said.read_text().split()[-1])
+        count = state = 0
+        with printed.open("rb") as lines:
+            for line in lines:
+                count += line.startswith(b'{"type":"RECORD"')
+                state += len(line) if line.startswith(b'{"type":"STATE"') else 0
+    if count != organizations * rows:
+        raise RuntimeError(f"{contender.name} printed {count} rows, not {organizations * rows}")
+    return Run(cpu_seconds, wall, usage.ru_maxrss / 1024, count, state)
+
+
+def cpu() -> None:
+    """CPU per row over 200 organizations of 199 rows, everything imported."""
+    organizations, rows = 200, 199
+    contenders = (OURS, OURS_INCREMENTAL, LOWCODE, LOWCODE_INCREMENTAL, FLOOR, BARE)
+    spent: dict[str, list[float]] = {each.name: [] for each in contenders}
+    with serving(rows) as url:
+        for _ in range(ROUNDS):
+            for each in contenders:
+                spent[each.name].append(run(each, url, organizations, rows).cpu)
+    per_row = {name: median(seconds) / (organizations * rows) * 1e6 for name, seconds in spent.items()}
+    table = Table(title=f"CPU per row, {organizations} organizations of {rows} rows")
+    for name in ("", "µs a row", "of low-code full refresh", "of the floor"):
+        table.add_column(name, justify="right" if name else "left")
+    for each in contenders:
+        cost = per_row[each.name]
+        table.add_row(each.name, f"{cost:.1f}", *(f"{cost / per_row[peer.name]:.2f}" for peer in (LOWCODE, FLOOR)))
+    CONSOLE.print(table)
+
+
+def waiting() -> None:
+    """400 organizations at 100 ms a request with 20 workers, against the ideal."""
+    organizations, delay, workers = 400, 0.1, 20
+    ideal = organizations * delay / workers
+    with serving(20, delay) as slow, serving(0) as empty:
+        walls = [run(OURS, slow, organizations, 20, workers).wall for _ in range(ROUNDS)]
+        starts = [run(OURS, empty, 1, 0).wall for _ in range(ROUNDS)]
+    spent = median(walls) - median(starts)
+    CONSOLE.print(
+        f"Waiting: {organizations} organizations, {delay * 1000:.0f} ms a request, {workers} workers: {spent:.2f} s "
+        f"without the start, {spent / ideal:.2f} of the ideal {ideal:.2f} s"
+    )
+
+
+def start() -> None:
+    """``spec`` as a process, with and without compiled bytecode, and what of it is the CDK's import."""
+    spec = [COMMAND, "spec"]
+    imports = [sys.executable, "-c", "import airbyte_cdk.entrypoint"]
+    with tempfile.TemporaryDirectory() as cache:
+        # An empty cache that can't be written: what an image without bytecode, and a user that can't write, pay.
+        uncompiled = {**ENVIRONMENT, "PYTHONPYCACHEPREFIX": cache, "PYTHONDONTWRITEBYTECODE": "1"}
+        times: dict[str, list[float]] = {"spec": [], "import": [], "uncompiled": []}
+        for _ in range(ROUNDS):
+            times["spec"].append(_cpu_of(spec, ENVIRONMENT))
+            times["import"].append(_cpu_of(imports, ENVIRONMENT))
+            times["uncompiled"].append(_cpu_of(spec, uncompiled))
+    whole, cdk, slow = (median(times[name]) for name in ("spec", "import", "uncompiled"))
+    own = _own_import_share()
+    table = Table(title="CPU of `spec` as a process")
+    for name in ("", "s", "of compiled spec"):
+        table.add_column(name, justify="right" if name else "left")
+    table.add_row("spec", f"{whole:.2f}", "1.00")
+    table.add_row("importing the CDK's entrypoint alone", f"{cdk:.2f}", f"{cdk / whole:.2f}")
+    table.add_row("spec without compiled bytecode", f"{slow:.2f}", f"{slow / whole:.2f}")
+    CONSOLE.print(table)
+    CONSOLE.print(f"Our own modules are {own:.1%} of the import time of the command.")
+
+
+def _cpu_of(command: list[str], environment: dict[str, str]) -> float:
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise RuntimeError(f"{command} failed")
+    return usage.ru_utime + usage.ru_stime
+
+
+def _own_import_share() -> float:
+    """The self time of our modules, of all imports that the command makes, as the interpreter reports them."""
+    shares = []
+    for _ in range(ROUNDS):
+        done = subprocess.run(
+            [sys.executable, "-X", "importtime", "-c", "import source_ravan_calcom.run"],
+            capture_output=True,
+            text=True,
+            check=True,
+            env=ENVIRONMENT,
+        )
+        own = total = 0
+        for line in done.stderr.splitlines():
+            fields = line.removeprefix("import time:").split("|")
+            if len(fields) == 3 and fields[0].strip().isdigit():
+                total += int(fields[0])
+                own += int(fields[0]) if fields[2].strip().startswith("source_ravan_calcom") else 0
+        shares.append(own / total)
+    return median(shares)
+
+
+def memory() -> None:
+    """Peak memory over 10, 100 and 1,000 organizations of 199 rows, incremental."""
+    _over_organizations("Peak memory, incremental, 199 rows an organization", "MB", lambda each: each.memory, 199)
+
+
+def state() -> None:
+    """Bytes of state printed over 10, 100 and 1,000 organizations of 100 rows, incremental."""
+    _over_organizations("State printed in one sync, 100 rows an organization", "MB", lambda each: each.state / 1e6, 100)
+
+
+def _over_organizations(title: str, unit: str, figure: Callable[[Run], float], rows: int) -> None:
+    table = Table(title=title)
+    table.add_column("organizations", justify="right")
+    table.add_column(unit, justify="right")
+    with serving(rows) as url:
+        for organizations in (10, 100, 1000):
+            figures = [figure(run(OURS_INCREMENTAL, url, organizations, rows)) for _ in range(3)]
+            table.add_row(str(organizations), f"{median(figures):.1f}")
+    CONSOLE.print(table)
+
+
+PARTS = {part.__name__: part for part in (cpu, waiting, start, memory, state)}
+
+
+def main(names: Iterable[str] = PARTS) -> None:
+    """Measure the named parts and print their tables."""
+    if not shutil.which(COMMAND):
+        sys.exit("The connector is not installed in this environment: make test does that.")
+    for name in names:
+        PARTS[name]()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:] or PARTS)
