@@ -271,7 +271,7 @@ class _Exchange(ErrorHandler, BackoffStrategy):
             raise self._failed(errors.NOT_JSON, _kind_of_text(content))
         return self._checked_rows(body)
 
-    def _content(self, response: requests.Response) -> bytes:
+    def _content(self, response: requests.Response) -> bytearray:
         deadline = monotonic() + self._patience.answer
         content = bytearray()
         # read1 returns what has arrived, where read would wait for a full chunk however slowly it drips.
@@ -282,7 +282,7 @@ class _Exchange(ErrorHandler, BackoffStrategy):
             if len(content) > MAX_BODY_BYTES:
                 self._seen = f"HTTP {response.status_code}"
                 raise self._failed(errors.WRONG_SHAPE, f"it is larger than {MAX_BODY_BYTES >> 20} MB")
-        return bytes(content)
+        return content
 
     def _checked_rows(self, body: Any) -> list[Row]:
         if not isinstance(body, dict):
@@ -352,7 +352,7 @@ _JSON_NAMES: dict[type, str] = {
 }
 
 
-def _kind_of_text(content: bytes) -> str:
+def _kind_of_text(content: bytearray) -> str:
     start = content[:256].lstrip().lower()
     if not start:
         return "the body is empty"

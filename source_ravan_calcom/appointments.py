@@ -78,11 +78,13 @@ class Bookings:
 
     Attributes:
         rows: Each booking once, in its newest version, as Ravan sent it.
+        anonymous: How many of the rows do not say which booking they are.
         full: The windows that may hold more than they gave, with the rows they gave.
         refused: The windows that were added by us and that the API does not know.
     """
 
     rows: list[Row]
+    anonymous: int
     full: Mapping[str, int]
     refused: Sequence[str]
 
@@ -102,52 +104,51 @@ def read_bookings(ask: Callable[[str | None], list[Row]], statuses: Sequence[str
         Failure: Of the first window that failed. A window that we added and that the API refuses is not a
             failure.
     """
-    gathered: dict[Any, Row] = {}
+    gathered = _Gathered()
     full: dict[str, int] = {}
     refused: list[str] = []
-    if statuses:
-        for window in WINDOWS:
-            if window.status in statuses:
-                rows = ask(window.status)
-                _gather(gathered, rows)
-                if may_be_cut(len(rows)):
-                    full[window.status] = len(rows)
-        return Bookings(list(gathered.values()), full, refused)
-
-    rows = ask(None)
-    _gather(gathered, rows)
-    if not may_be_cut(len(rows)):
-        return Bookings(list(gathered.values()), full, refused)
-    cap = len(rows)  # the cap that is really in force
-    for window in WINDOWS:
+    cap = None  # the one in force, where an unfiltered answer showed it
+    windows = [window.status for window in WINDOWS if window.status in statuses]
+    if not statuses:
+        cap = gathered.add(ask(None))
+        windows = [window.status for window in WINDOWS] if may_be_cut(cap) else []
+    for status in windows:
         try:
-            rows = ask(window.status)
+            rows = gathered.add(ask(status))
         except Failure as failure:
-            if failure.kind is not errors.INVALID_REQUEST:
+            if statuses or failure.kind is not errors.INVALID_REQUEST:
                 raise
-            refused.append(window.status)
+            refused.append(status)
             continue
-        _gather(gathered, rows)
-        if len(rows) == cap or len(rows) >= MAX_LIMIT:
-            full[window.status] = len(rows)
-    return Bookings(list(gathered.values()), full, refused)
+        if rows >= MAX_LIMIT or (rows == cap if cap else may_be_cut(rows)):
+            full[status] = rows
+    return Bookings(gathered.rows(), len(gathered.anonymous), full, refused)
 
 
-def has_id(row: Row) -> bool:
-    """Whether a row says which booking it is."""
-    return isinstance(row.get("id"), str) and row["id"] != ""
+class _Gathered:
+    """Rows of one organization, each booking once, the last version read."""
 
+    def __init__(self) -> None:
+        self.named: dict[str, Row] = {}
+        self.anonymous: dict[tuple[bytes, int], Row] = {}
 
-def _gather(gathered: dict[Any, Row], rows: Iterable[Row]) -> None:
-    anonymous: Counter[bytes] = Counter()
-    for row in rows:
-        if has_id(row):
-            gathered[row["id"]] = row
-        else:
-            # No id to recognise it by in another window: its content serves, and equal ones are counted.
-            content = fingerprint(row)
-            anonymous[content] += 1
-            gathered[content, anonymous[content]] = row
+    def add(self, rows: list[Row]) -> int:
+        """Take one window's rows, and return how many they were."""
+        seen: Counter[bytes] = Counter()
+        named = self.named
+        for row in rows:
+            booking = row.get("id")
+            if booking.__class__ is str and booking:
+                named[booking] = row
+            else:
+                # No id to recognise it by in another window: its content serves, and equal ones are counted.
+                content = fingerprint(row)
+                seen[content] += 1
+                self.anonymous[content, seen[content]] = row
+        return len(rows)
+
+    def rows(self) -> list[Row]:
+        return [*self.named.values(), *self.anonymous.values()]
 
 
 _TIME = re.compile(
@@ -282,10 +283,10 @@ class Organization(Partition):
 
     def _warn(self, bookings: Bookings, unreadable: int) -> None:
         about = f"Organization {self.org_id}: "
-        anonymous = sum(not has_id(row) for row in bookings.rows)
-        if anonymous:
+        if bookings.anonymous:
             self._logger.warning(
-                f"{about}{anonymous} rows have no id. They are delivered, but can't be told apart by primary key."
+                f"{about}{bookings.anonymous} rows have no id. "
+                "They are delivered, but can't be told apart by primary key."
             )
         if unreadable:
             self._logger.warning(

@@ -1,0 +1,136 @@
+"""Whatever the API answers: rows or a named error, never a crash, another organization's rows, or a lost row."""
+
+from __future__ import annotations
+
+import copy
+import json
+import time
+
+import orjson
+import requests_mock
+from airbyte_cdk.models import (
+    AirbyteMessageSerializer,
+    AirbyteStream,
+    ConfiguredAirbyteCatalog,
+    ConfiguredAirbyteStream,
+    DestinationSyncMode,
+    SyncMode,
+    Type,
+)
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from source_ravan_calcom.errors import Failure
+from source_ravan_calcom.source import SourceRavanCalcom
+from unit_tests.conftest import LOGGER, ORG
+
+URL = "http://127.0.0.1:9/api/v1/calcom/appointments"
+CONFIG = {"access_token": "some.jwt.token", "org_ids": [ORG], "api_url": "http://127.0.0.1:9", "num_workers": 1}
+STREAM = AirbyteStream(name="appointments", json_schema={}, supported_sync_modes=[SyncMode.incremental])
+CATALOG = ConfiguredAirbyteCatalog(
+    streams=[ConfiguredAirbyteStream(STREAM, SyncMode.incremental, DestinationSyncMode.append_dedup)]
+)
+
+ROW = {
+    "id": "b1",
+    "organization_id": ORG,
+    "agent_id": "",
+    "attendee_name": "A",
+    "start_time": "2026-03-25T14:00:00Z",
+    "end_time": "2026-03-25T14:30:00Z",
+    "duration_minutes": 30,
+    "status": "accepted",
+}
+BODY = {
+    "success": True,
+    "message": "Appointments retrieved",
+    "data": {"appointments": [ROW, {**ROW, "id": "b2"}], "count": 2, "org_id": ORG, "agent_id": ""},
+}
+
+TEXTS = st.one_of(
+    st.text("aZ9é\u2028\x00\n{}%", max_size=6), st.sampled_from([ORG, "", "b1", "2026-01-01T10:00:00+05:00"])
+)
+SCALARS = st.one_of(
+    st.none(), st.booleans(), st.integers(-(2**70), 2**70), st.floats(allow_nan=False, allow_infinity=False), TEXTS
+)
+VALUES = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3), max_leaves=6
+)
+
+
+def paths(value, path=()):
+    """Every place in the documented body where something else could stand."""
+    yield path
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in items:
+        yield from paths(inner, (*path, key))
+
+
+def put(body, path, value):
+    if not path:
+        return value
+    changed = copy.deepcopy(body)
+    target = changed
+    for key in path[:-1]:
+        target = target[key]
+    target[path[-1]] = value
+    return changed
+
+
+def outcome(status: int, content: bytes):
+    """The rows that a read prints, and the failure it ends with, if any."""
+    rows, failure = [], None
+    slept, time.sleep = time.sleep, lambda _: None
+    try:
+        with requests_mock.Mocker() as http:
+            http.get(URL, content=content, status_code=status)
+            for message in SourceRavanCalcom().read(LOGGER, CONFIG, CATALOG, None):
+                orjson.dumps(AirbyteMessageSerializer.dump(message))
+                if message.type is Type.RECORD:
+                    rows.append(message.record.data)
+    except Failure as caught:
+        failure = caught
+    finally:
+        time.sleep = slept
+    return rows, failure
+
+
+def assert_rows_or_a_named_error(status, body):
+    rows, failure = outcome(status, json.dumps(body).encode())
+    if failure:
+        assert rows == []
+        assert failure.message.startswith(("1 of 1 organization failed: ", "Ravan refused the Access Token ("))
+        return
+    assert status // 100 == 2
+    sent = body["data"]["appointments"] or []
+    named = {row["id"] for row in sent if isinstance(row.get("id"), str) and row["id"]}
+    anonymous = [row for row in sent if not (isinstance(row.get("id"), str) and row["id"])]
+    assert len(rows) == len(named) + len(anonymous), "no row is lost"
+    assert {row["organization_id"].strip().lower() for row in rows} <= {ORG}, "no row is another organization's"
+
+
+@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(path=st.sampled_from(list(paths(BODY))), value=VALUES)
+def test_any_value_anywhere_in_the_answer(path, value):
+    assert_rows_or_a_named_error(200, put(BODY, path, value))
+
+
+@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    status=st.sampled_from([200, 204, 301, 400, 401, 403, 404, 409, 418, 422, 429, 500, 502, 503]),
+    body=st.fixed_dictionaries(
+        {}, optional=dict.fromkeys(["success", "message", "code", "error", "data", "details"], VALUES)
+    ),
+)
+def test_any_error_body_under_any_status(status, body):
+    assert_rows_or_a_named_error(status, body)
+
+
+@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(content=st.binary(max_size=60), cut=st.integers(0, 400))
+def test_any_bytes_and_any_cut(content, cut):
+    whole = json.dumps(BODY).encode()
+    for body in (content, whole[: min(cut, len(whole) - 1)]):
+        rows, failure = outcome(200, body)
+        assert rows == []
+        assert failure.message.startswith("1 of 1 organization failed: Ravan")
