@@ -19,6 +19,7 @@ QUICKSTART_REQUIREMENTS = [PYAIRBYTE, *SANDBOX_REQUIREMENTS]
 TEST_REQUIREMENTS = [
     *QUICKSTART_REQUIREMENTS,
     "airbyte-connector-models>=0.1,<1",
+    "dagster>=1.9,<2",  # runs the example of a scheduled job
     "hypothesis>=6.100,<7",
     "mypy>=1.13,<3",
     "pytest>=8,<10",
