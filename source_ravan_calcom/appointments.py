@@ -311,7 +311,7 @@ class Organization(Partition):
 class Organizations(PartitionGenerator):
     """One partition for each configured organization."""
 
-    def __init__(self, partitions: Sequence[Organization]) -> None:
+    def __init__(self, partitions: Iterable[Organization]) -> None:
         self._partitions = partitions
 
     def generate(self) -> Iterable[Partition]:
@@ -319,7 +319,7 @@ class Organizations(PartitionGenerator):
         yield from self._partitions
 
 
-def stream(partitions: Sequence[Organization], cursor: Cursor, logger: logging.Logger) -> DefaultStream:
+def stream(partitions: Iterable[Organization], cursor: Cursor, logger: logging.Logger) -> DefaultStream:
     """The ``appointments`` stream over these partitions."""
     return DefaultStream(
         partition_generator=Organizations(partitions),

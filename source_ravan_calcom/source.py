@@ -112,9 +112,10 @@ class SourceRavanCalcom(Source):
             cursor = ChangeCursor(settings.org_ids, manager.get_stream_state(STREAM, None), manager, messages, logger)
         report = SyncReport(logger, len(settings.org_ids))
         api = AppointmentsApi(settings, PATIENT, logger)
-        partitions = [
+        # Made one by one, and let go when they are done: a partition holds what it read.
+        partitions = (
             Organization(org_id, settings.statuses, api, cursor, backlog, report, logger) for org_id in settings.org_ids
-        ]
+        )
         engine = ConcurrentSource.create(
             # The worker that generates the partitions is done with it at once and reads then, so that no more
             # requests are under way than the user allows.

@@ -1,0 +1,178 @@
+"""What Airbyte's own checks would look at: the spec's rules, the metadata, the icon, the one version."""
+
+from __future__ import annotations
+
+import json
+import re
+from importlib import resources
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import jsonschema
+import pytest
+import yaml
+
+from source_ravan_calcom.config import connection_specification
+
+ROOT = Path(__file__).parents[1]
+SPEC = connection_specification()
+FIELDS = SPEC["properties"]
+METADATA = yaml.safe_load((ROOT / "metadata.yaml").read_text())
+DATA = METADATA["data"]
+
+UNDERSTOOD_BY_THE_UI = {
+    "type",
+    "title",
+    "description",
+    "order",
+    "examples",
+    "default",
+    "enum",
+    "items",
+    "minItems",
+    "minLength",
+    "minimum",
+    "maximum",
+    "pattern",
+    "pattern_descriptor",
+    "airbyte_secret",
+    "airbyte_hidden",
+    "always_show",
+    "group",
+}
+
+FORBIDDEN = ("anyOf", "allOf", "not", "if", "then", "$ref")
+
+
+def keys(value: Any):
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield key
+            yield from keys(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from keys(inner)
+
+
+def rule_titles_are_in_title_case(field):
+    return all(word[0].isupper() for word in field["title"].split())
+
+
+def rule_every_setting_is_described(field):
+    return len(field["description"]) > 20 and field["description"].endswith(".")
+
+
+def rule_only_what_the_ui_understands(field):
+    return set(field) <= UNDERSTOOD_BY_THE_UI
+
+
+def rule_a_pattern_is_described_for_people(field):
+    return ("pattern" in field) == ("pattern_descriptor" in field)
+
+
+def rule_lists_hold_texts(field):
+    return field["type"] != "array" or field["items"]["type"] == "string"
+
+
+def rule_the_default_is_valid(field):
+    return "default" not in field or jsonschema.Draft7Validator(field).is_valid(field["default"])
+
+
+def rule_every_example_is_valid(field):
+    return all(jsonschema.Draft7Validator(field).is_valid(example) for example in field.get("examples", []))
+
+
+def rule_the_group_exists(field):
+    return field["group"] in {group["id"] for group in SPEC["groups"]}
+
+
+RULES = [rule for name, rule in sorted(globals().items()) if name.startswith("rule_")]
+
+
+@pytest.mark.parametrize("name", FIELDS)
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_every_setting_keeps_the_uis_rules(rule, name):
+    assert rule(FIELDS[name])
+
+
+@pytest.mark.parametrize("keyword", FORBIDDEN)
+def test_the_spec_has_no_keyword_that_the_ui_can_not_show(keyword):
+    assert keyword not in set(keys(SPEC))
+
+
+def test_settings_of_the_future_are_not_refused():
+    assert SPEC["additionalProperties"] is True
+
+
+def test_the_order_has_no_gaps():
+    assert [field["order"] for field in FIELDS.values()] == list(range(len(FIELDS)))
+
+
+def test_only_the_token_is_secret_and_only_the_address_is_hidden():
+    assert [name for name, field in FIELDS.items() if field.get("airbyte_secret")] == ["access_token"]
+    assert [name for name, field in FIELDS.items() if field.get("airbyte_hidden")] == ["api_url"]
+
+
+def test_the_spec_is_json_schema():
+    jsonschema.Draft7Validator.check_schema(SPEC)
+
+
+def _without_ids(schema: Any) -> Any:
+    # The parts keep the `$id` of the files they came from, which would lead their references astray.
+    if isinstance(schema, dict):
+        return {key: _without_ids(value) for key, value in schema.items() if key != "$id"}
+    return [_without_ids(each) for each in schema] if isinstance(schema, list) else schema
+
+
+def test_the_metadata_is_valid():
+    file = resources.files("airbyte_connector_models") / "metadata/v0/ConnectorMetadataDefinitionV0.json"
+    validator = jsonschema.Draft7Validator(_without_ids(json.loads(file.read_text())))
+    assert [f"{error.json_path}: {error.message}" for error in validator.iter_errors(METADATA)] == []
+
+
+def test_the_metadata_says_what_the_image_and_the_package_are():
+    setup = (ROOT / "setup.py").read_text()
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    assert DATA["remoteRegistries"]["pypi"] == {"enabled": True, "packageName": "airbyte-source-ravan-calcom"}
+    assert 'name="airbyte-source-ravan-calcom"' in setup
+    assert f"ARG BASE_IMAGE={DATA['connectorBuildOptions']['baseImage']}\n" in dockerfile
+    assert f"io.airbyte.name={DATA['dockerRepository']}\n" in dockerfile
+    assert DATA["allowedHosts"]["hosts"] == [FIELDS["api_url"]["default"].removeprefix("https://")]
+    assert DATA["suggestedStreams"]["streams"] == ["appointments"]
+    assert {"language:python", "cdk:python"} <= set(DATA["tags"])
+
+
+def test_there_is_one_version():
+    places = {
+        "setup.py": r'version="([^"]+)"',
+        "Dockerfile": r"io\.airbyte\.version=(\S+)",
+        "docs/ravan-calcom.md": r"\| (\d+\.\d+\.\d+) \|",
+        "README.md": r"source-ravan-calcom:(\d+\.\d+\.\d+)",
+        "examples/docker_run.sh": r"source-ravan-calcom:(\d+\.\d+\.\d+)",
+        "examples/kubernetes_job.yaml": r"source-ravan-calcom:(\d+\.\d+\.\d+)",
+    }
+    found = {path: re.search(pattern, (ROOT / path).read_text())[1] for path, pattern in places.items()}
+    assert set(found.values()) == {DATA["dockerImageTag"]}, found
+
+
+def test_the_licence_is_the_same_everywhere():
+    assert (ROOT / "LICENSE").read_text().startswith("MIT License")
+    assert DATA["license"] == "MIT"
+    assert 'license="MIT"' in (ROOT / "setup.py").read_text()
+
+
+def test_the_icon_is_square_and_self_contained():
+    icon = ElementTree.parse(ROOT / DATA["icon"]).getroot()
+    _, _, width, height = icon.attrib["viewBox"].split()
+    assert width == height == icon.attrib["width"] == icon.attrib["height"]
+    assert "href" not in (ROOT / DATA["icon"]).read_text()
+
+
+def test_the_standard_tests_cover_a_good_a_broken_and_an_unconnected_configuration():
+    tests = yaml.safe_load((ROOT / "acceptance-test-config.yml").read_text())["acceptance_tests"]
+    assert {Path(test["config_path"]).stem: test["status"] for test in tests["connection"]["tests"]} == {
+        "valid_config": "succeed",
+        "broken_token": "failed",
+        "not_connected": "failed",
+    }

@@ -1,0 +1,139 @@
+"""The pages that users read agree with the code."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from source_ravan_calcom.appointments import SCHEMA_FILE
+from source_ravan_calcom.config import connection_specification
+from source_ravan_calcom.errors import KINDS
+from source_ravan_calcom.source import SourceRavanCalcom
+from unit_tests.conftest import LOGGER
+
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs" / "ravan-calcom.md").read_text(encoding="utf-8")
+PAGES = sorted({*ROOT.glob("*.md"), *ROOT.glob("*/*.md")} - {ROOT / ".venv"})
+
+HEADERS = [
+    "# Ravan Cal.com",
+    "## Prerequisites",
+    "## Setup guide",
+    "### Set up Ravan",
+    "### Set up the connector in Airbyte",
+    "#### For Airbyte Cloud",
+    "#### For Airbyte Open Source",
+    "## Supported sync modes",
+    "## Supported Streams",
+    "## Performance considerations",
+    "## Data type map",
+    "## Limitations & Troubleshooting",
+    "## IP allow list",
+    "## Changelog",
+]
+
+
+def prose(page: str) -> str:
+    """A page without its code blocks."""
+    return re.sub(r"```.*?```", "", page, flags=re.DOTALL)
+
+
+def headings(page: str) -> list[str]:
+    return re.findall(r"^#+ .*$", prose(page), re.MULTILINE)
+
+
+def table_after(page: str, heading: str) -> list[list[str]]:
+    """The cells of the first table after a line that begins so, without its heading."""
+    lines = page[page.index(heading) :].splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith("|---"))
+    rows = []
+    for line in lines[start + 1 :]:
+        if not line.startswith("|"):
+            break
+        rows.append([cell.strip() for cell in line.strip("|").split("|")])
+    return rows
+
+
+def anchor(heading: str) -> str:
+    """The anchor that a heading gets: its words in lower case, joined by hyphens."""
+    return re.sub(r"[^\w\- ]", "", heading.lstrip("# ").lower()).replace(" ", "-")
+
+
+def test_the_headers_come_in_airbytes_order():
+    found = [heading for heading in headings(PAGE) if heading in HEADERS]
+    assert found == HEADERS
+
+
+@pytest.mark.parametrize("tag", ["<HideInUI>", "</HideInUI>", '<FieldAnchor field="', "</FieldAnchor>"])
+def test_the_tags_that_the_ui_needs_are_there(tag):
+    assert PAGE.count(tag) == 1
+
+
+def test_every_field_anchor_is_a_setting():
+    [fields] = re.findall(r'<FieldAnchor field="(.*)">', PAGE)
+    assert set(fields.split(",")) <= set(connection_specification()["properties"])
+
+
+def test_the_settings_table_is_the_spec():
+    specification = connection_specification()
+    rows = {cells[1].strip("`"): cells for cells in table_after(PAGE, "| Setting | Name |")}
+    assert list(rows) == list(specification["properties"])
+    for name, field in specification["properties"].items():
+        title, _, required, default, _ = rows[name]
+        assert title == field["title"]
+        assert (required == "yes") == (name in specification["required"])
+        assert default.strip("`") == {"statuses": "all bookings"}.get(name, str(field.get("default", "")))
+
+
+@pytest.mark.parametrize("title", [field["title"] for field in connection_specification()["properties"].values()])
+def test_every_title_is_explained(title):
+    assert title in PAGE
+
+
+def test_the_readme_names_every_setting():
+    rows = table_after((ROOT / "README.md").read_text(encoding="utf-8"), "| Setting |")
+    assert [cells[0].strip("`") for cells in rows] == list(connection_specification()["properties"])
+
+
+def test_the_columns_are_the_schema():
+    [stream] = SourceRavanCalcom().discover(LOGGER, {"access_token": "ey.J.w", "org_ids": ["a"]}).streams
+    rows = table_after(PAGE, "| Column | Type |")
+    assert [cells[0].strip("`") for cells in rows] == list(stream.json_schema["properties"])
+    for name, kind, _ in rows:
+        field = stream.json_schema["properties"][name.strip("`")]
+        expected = "timestamp with time zone" if field.get("format") == "date-time" else field["type"][1]
+        assert kind == expected
+
+
+def test_the_troubleshooting_table_has_the_sentences_of_the_code():
+    fields = {"org_id": "ORG", "code": "CODE", "detail": "…", "host": "HOST", "tries": "N times", "said": ""}
+    assert [cells[0] for cells in table_after(PAGE, "### Troubleshooting")] == [
+        kind.sentence.format(**fields) for kind in KINDS
+    ]
+
+
+def test_behaviours_are_numbered_and_say_why():
+    behaviours = re.findall(
+        r"^(\d+)\. (.*?)(?=^\d+\. |\Z)", (ROOT / "BEHAVIOR.md").read_text(), re.MULTILINE | re.DOTALL
+    )
+    assert [int(number) for number, _ in behaviours] == list(range(1, len(behaviours) + 1))
+    assert all("*Why it" in " ".join(text.split()) for _, text in behaviours)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_link_within_the_repository_resolves(path):
+    page = prose(path.read_text(encoding="utf-8"))
+    for target in re.findall(r"\]\(([^)]+)\)", page):
+        if re.match(r"https?://", target):
+            continue
+        file, _, fragment = target.partition("#")
+        linked = (path.parent / file).resolve() if file else path
+        assert linked.exists(), target
+        if fragment:
+            assert fragment in map(anchor, headings(linked.read_text(encoding="utf-8"))), target
+
+
+def test_the_schema_file_is_the_one_discovered():
+    assert SCHEMA_FILE.exists()
