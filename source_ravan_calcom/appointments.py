@@ -231,7 +231,7 @@ class Organization(Partition):
         self._report = report
         self._logger = logger
 
-    def read(self) -> Iterable[Record]:
+    def read(self) -> list[Record]:
         """The organization's records: whole or not at all.
 
         Raises:
@@ -242,7 +242,7 @@ class Organization(Partition):
         if isinstance(bookings, Failure):
             if self._report.failed(bookings):
                 raise bookings
-            return  # said once already, by the organization that met it first
+            return []  # said once already, by the organization that met it first
         synced_at = datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         unreadable = sum(normalise(row, self.org_id) for row in bookings.rows)
         self._warn(bookings, unreadable)
@@ -250,7 +250,7 @@ class Organization(Partition):
         self._report.read(len(bookings.rows), len(rows), bool(bookings.full or bookings.refused))
         for row in rows:
             row[CURSOR_FIELD] = synced_at
-            yield Record(row, STREAM)
+        return [Record(row, STREAM) for row in rows]
 
     def to_slice(self) -> Mapping[str, Any]:
         """The partition as the engine's debug log shows it."""
