@@ -25,7 +25,7 @@ from rich.table import Table
 
 from benchmarks.server import serving
 
-ROUNDS = 5
+ROUNDS = 7
 COMMAND = str(Path(sys.executable).with_name("source-ravan-calcom"))
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 CONSOLE = Console(width=110)

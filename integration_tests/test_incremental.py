@@ -171,17 +171,15 @@ def test_a_killed_sync_is_resumed_from_its_last_state(connector, sandbox):
     killed = Syncs(connector, *org_ids, num_workers=4)
     for round_number in range(3):
         sandbox.delay = 0.01
-        process = connector.start("read", connector.config(*org_ids, num_workers=4), "incremental", killed.state)
         lines, stop_after = [], rng.randrange(200, 3000) // (round_number * 8 + 1)
-        for line in process.stdout:
-            lines.append(line)
-            if len(lines) >= stop_after:
-                process.kill()
-                break
-        lines += process.stdout.readlines()
-        process.wait()
-        process.stderr.close()
-        process.stdout.close()
+        config = connector.config(*org_ids, num_workers=4)
+        with connector.start("read", config, "incremental", killed.state) as process:
+            for line in process.stdout:
+                lines.append(line)
+                if len(lines) >= stop_after:
+                    process.kill()
+                    break
+            lines += process.stdout.readlines()
         killed.take("".join(lines))
         for org_id in rng.sample(org_ids, 5):
             account = sandbox.accounts[org_id]

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from datetime import datetime, timedelta, timezone
 
@@ -165,21 +166,39 @@ def test_a_reader_that_leaves_early_ends_the_process(connector, sandbox):
     assert time.monotonic() - started < 60
 
 
+def test_an_error_nobody_foresaw_ends_the_process_with_its_trace(connector, sandbox):
+    org_ids = [f"large-{number}" for number in range(60)]
+    for number, org_id in enumerate(org_ids):
+        sandbox.put(generated(org_id, 199, number, sandbox.clock.now()))
+    code = (
+        "import source_ravan_calcom.run as r\n"
+        "def broken(message, counts): raise ZeroDivisionError('nobody foresaw it')\n"
+        "r.Entrypoint.handle_record_counts = staticmethod(broken)\n"
+        "r.run()"
+    )
+    arguments = [sys.executable, "-c", code, *connector.arguments("read", connector.config(*org_ids))[1:]]
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=60, check=False, env=ENVIRONMENT)
+    assert done.returncode == 1
+    [error] = Output(1, done.stdout, done.stderr).errors
+    assert error["internal_message"] == "nobody foresaw it"
+    assert "Traceback" in error["stack_trace"]
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stopped_read_leaves_whole_messages_and_a_true_state(connector, sandbox, number):
     sandbox.delay = 0.05
     org_ids = [f"org-{index:03}" for index in range(200)]
     for index, org_id in enumerate(org_ids):
         sandbox.put(generated(org_id, 50 + index % 3, index, sandbox.clock.now()))
-    process = connector.start("read", connector.config(*org_ids, num_workers=2), "incremental")
     lines = []
-    for line in process.stdout:
-        lines.append(line)
-        if '"type":"STATE"' in line:
-            process.send_signal(number)
-            break
-    rest, stderr = process.stdout.read(), process.stderr.read()
-    assert process.wait(timeout=30) in (-number, 128 + number)
+    with connector.start("read", connector.config(*org_ids, num_workers=2), "incremental") as process:
+        for line in process.stdout:
+            lines.append(line)
+            if '"type":"STATE"' in line:
+                process.send_signal(number)
+                break
+        rest, stderr = process.stdout.read(), process.stderr.read()
+        assert process.wait(timeout=30) in (-number, 128 + number)
     output = Output(process.returncode, "".join(lines) + rest, stderr)
     assert "Traceback" not in rest + stderr
     _assert_every_state_is_true(output, sandbox)

@@ -94,12 +94,13 @@ def test_the_token_is_in_no_file_however_the_run_ends(connector, sandbox, tmp_pa
     process, temporary = quickstart(
         tmp_path, "--config", str(config), "--database", str(tmp_path / "a.duckdb"), wait=False
     )
-    while not sandbox.requests and process.poll() is None:
-        time.sleep(0.05)
-    assert process.poll() is None
-    os.kill(process.pid, number)
-    process.wait(timeout=30)
-    process.stdout.close()
+    with process:
+        while not sandbox.requests and process.poll() is None:
+            time.sleep(0.05)
+        assert process.poll() is None
+        os.kill(process.pid, number)
+        process.stdout.close()
+        process.wait(timeout=30)
     left = [path for path in temporary.rglob("*") if path.is_file()]
     assert [path for path in left if TOKEN in path.read_text(errors="replace")] == []
     if number != signal.SIGKILL:

@@ -135,7 +135,7 @@ def _show(database: Path, changed: int, cautions: list[str]) -> None:
     print(f"{changed} bookings were new or changed in this sync. They are in {database}; to query it:")
     print(
         f"  {Path(sys.executable)} -c \"import duckdb; db = duckdb.connect('{database}'); "
-        f"db.sql('SELECT * FROM {table} ORDER BY start_time DESC').show()\""
+        f"db.sql('SELECT start_time, status, attendee_name FROM {table} ORDER BY 1').show()\""
     )
 
 

@@ -238,11 +238,13 @@ class Organization(Partition):
             Failure: It could not be read; nothing of it was delivered.
         """
         self._backlog.wait_for_room()
+        if self._report.stopped_by:
+            return []
         bookings = self._bookings()
         if isinstance(bookings, Failure):
             if self._report.failed(bookings):
                 raise bookings
-            return []  # said once already, by the organization that met it first
+            return []  # what stops the sync was said by the organization that met it first
         synced_at = datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         unreadable = sum(normalise(row, self.org_id) for row in bookings.rows)
         self._warn(bookings, unreadable)

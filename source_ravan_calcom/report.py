@@ -102,8 +102,9 @@ class SyncReport:
         )
 
     def _totals(self) -> str:
+        stopped = ", the rest not asked for" if self._stopped_by else ""
         return (
-            f"{self._read} of {_organizations(self.organizations)} read, {len(self._failures)} failed; "
+            f"{self._read} of {_organizations(self.organizations)} read, {len(self._failures)} failed{stopped}; "
             f"{self._rows} bookings read, {self._sent} delivered, {self._requests} requests; "
             f"{_organizations(self._incomplete)} with more bookings than could be read"
         )

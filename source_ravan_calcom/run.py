@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from airbyte_cdk.entrypoint import AirbyteEntrypoint
 from airbyte_cdk.logger import PRINT_BUFFER
@@ -45,9 +45,17 @@ def run() -> None:
     try:
         code = _launch(sys.argv[1:])
     except BrokenPipeError:
-        # Whoever read our output left. The engine's threads wait on a full queue, so leave without them.
-        os._exit(128 + signal.SIGPIPE)
+        _leave(128 + signal.SIGPIPE)  # whoever read our output is gone
+    except Exception:
+        sys.excepthook(*sys.exc_info())  # the CDK's: a log line and an error trace, secrets masked
+        sys.stdout.flush()
+        _leave(1)
     sys.exit(code)
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process without its threads, which wait for room that nobody makes any more."""
+    os._exit(code)
 
 
 def _launch(args: list[str]) -> int:

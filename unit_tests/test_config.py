@@ -4,7 +4,8 @@ import pytest
 from airbyte_cdk.models import FailureType
 from airbyte_cdk.utils.airbyte_secrets_utils import filter_secrets
 
-from source_ravan_calcom.config import Config
+from source_ravan_calcom import config
+from source_ravan_calcom.config import Config, connection_specification
 from source_ravan_calcom.errors import Failure
 
 
@@ -128,6 +129,15 @@ def test_a_token_that_can_not_be_one_is_refused_without_being_shown(token):
     sentence = refusal({"access_token": token, "org_ids": ["a"]})
     assert sentence.startswith("Access Token holds a line break, a space or another character")
     assert token not in sentence
+
+
+def test_every_rule_of_the_spec_can_be_told_in_words():
+    rules = {"type", "enum", "minItems", "minLength", "minimum", "maximum", "pattern", "required"}
+    fields = connection_specification()["properties"].values()
+    annotations = {"title", "description", "order", "examples", "default", "items", "group", "always_show"}
+    used = {key for field in fields for part in (field, field.get("items", {})) for key in part}
+    used -= annotations | {"pattern_descriptor", "airbyte_secret", "airbyte_hidden"}
+    assert used | {"required"} == set(config._PROBLEMS) == rules
 
 
 def test_settings_of_the_platform_are_ignored():
