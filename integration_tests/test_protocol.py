@@ -15,6 +15,7 @@ import pytest
 
 from integration_tests.conftest import ENVIRONMENT, Output
 from sandbox import ORGANIZATIONS, TOKEN, generated
+from sandbox.faults import today
 
 GOOD = [ORGANIZATIONS[name] for name in ("small", "medium", "busy", "empty")]
 
@@ -237,6 +238,14 @@ def test_no_token_and_no_attendee_in_any_log(connector, verb, pasted):
     assert not any(TOKEN in line for line in [*kept, done.stderr])
     assert not any("example.com" in line or "Attendee 0" in line for line in [*kept, done.stderr])
     assert verb != "read" or any("****" in line for line in kept), "the debug log shows that it masked something"
+
+
+@pytest.mark.parametrize("verb", ["check", "read"])
+def test_a_token_that_ravan_repeats_is_masked(connector, sandbox, verb):
+    sandbox.faults[ORGANIZATIONS["small"]] = today(403, None, f"the token {TOKEN} may not")
+    output = connector.run(verb, connector.config(ORGANIZATIONS["small"], access_token=f"Bearer {TOKEN}"))
+    assert TOKEN not in output.stdout + output.stderr
+    assert "the token **** may not" in output.stdout
 
 
 def test_platform_debug_logs_are_as_discreet(connector):

@@ -22,12 +22,12 @@ from airbyte_cdk.models import (
 )
 from airbyte_cdk.sources import Source
 from airbyte_cdk.sources.concurrent_source.concurrent_source import ConcurrentSource
+from airbyte_cdk.sources.concurrent_source.thread_pool_manager import ThreadPoolManager
 from airbyte_cdk.sources.connector_state_manager import ConnectorStateManager
 from airbyte_cdk.sources.message import InMemoryMessageRepository
 from airbyte_cdk.sources.message.concurrent_repository import ConcurrentMessageRepository
 from airbyte_cdk.sources.streams.concurrent.cursor import Cursor, FinalStateCursor
 from airbyte_cdk.sources.streams.concurrent.partitions.types import QueueItem
-from airbyte_cdk.sources.utils.slice_logger import DebugSliceLogger
 from airbyte_cdk.utils import AirbyteTracedException
 
 from source_ravan_calcom import appointments, logs
@@ -116,13 +116,12 @@ class SourceRavanCalcom(Source):
         partitions = (
             Organization(org_id, settings.statuses, api, cursor, backlog, report, logger) for org_id in settings.org_ids
         )
-        engine = ConcurrentSource.create(
-            # The worker that generates the partitions is done with it at once and reads then, so that no more
-            # requests are under way than the user allows.
-            num_workers=settings.num_workers,
-            initial_number_of_partitions_to_generate=1,
+        # The worker that generates the partitions is done with it at once and reads then, so that no more requests
+        # are under way than the user allows; with a single one, all partitions must be allowed to wait.
+        workers = ThreadPoolExecutor(max_workers=settings.num_workers, thread_name_prefix="organization")
+        engine = ConcurrentSource(
+            threadpool=ThreadPoolManager(workers, logger, max_concurrent_tasks=len(settings.org_ids) + 2),
             logger=logger,
-            slice_logger=DebugSliceLogger(),
             message_repository=messages,
             queue=queue,
         )

@@ -15,7 +15,7 @@ from unit_tests.conftest import LOGGER
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "ravan-calcom.md").read_text(encoding="utf-8")
-PAGES = sorted({*ROOT.glob("*.md"), *ROOT.glob("*/*.md")} - {ROOT / ".venv"})
+PAGES = sorted(page for page in (*ROOT.glob("*.md"), *ROOT.glob("*/*.md")) if not page.parent.name.startswith("."))
 
 HEADERS = [
     "# Ravan Cal.com",

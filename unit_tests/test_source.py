@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 
 import pytest
 import requests_mock
@@ -17,9 +18,8 @@ from airbyte_cdk.models import (
     Type,
 )
 
-from source_ravan_calcom import logs
+from source_ravan_calcom.api import AppointmentsApi
 from source_ravan_calcom.errors import Failure
-from source_ravan_calcom.run import Entrypoint
 from source_ravan_calcom.source import SourceRavanCalcom
 from unit_tests.conftest import LOGGER, ORG
 
@@ -123,6 +123,32 @@ def test_an_error_nobody_foresaw_keeps_its_stack_trace(http, settings, monkeypat
     assert any(record.exc_info for record in caplog.records)
 
 
+def test_one_worker_reads_any_number_of_organizations(settings, monkeypatch):
+    monkeypatch.setattr(AppointmentsApi, "rows", lambda *_: [])
+    org_ids = [str(number) for number in range(10_050)]
+    messages, failure = read({**settings, "org_ids": org_ids, "num_workers": 1}, catalog(mode=SyncMode.incremental))
+    assert failure is None
+    last = [message for message in messages if message.type is Type.STATE][-1]
+    assert len(vars(last.state.stream.stream_state)["organizations"]) == len(org_ids)
+
+
+def test_no_more_requests_are_under_way_than_the_user_allows(settings, monkeypatch):
+    under_way, most, lock = [0], [0], threading.Lock()
+
+    def rows(*_):
+        with lock:
+            under_way[0] += 1
+            most[0] = max(most[0], under_way[0])
+        threading.Event().wait(0.002)
+        with lock:
+            under_way[0] -= 1
+        return []
+
+    monkeypatch.setattr(AppointmentsApi, "rows", rows)
+    read({**settings, "org_ids": [str(number) for number in range(60)], "num_workers": 3}, catalog())
+    assert most == [3]
+
+
 def test_a_stream_that_does_not_exist_is_named(settings):
     _, failure = read(settings, catalog("bookings"))
     assert "does not have: bookings" in failure.message
@@ -151,11 +177,6 @@ def test_bad_settings_are_refused_without_a_request(http, verb):
             source.read(LOGGER, {"org_ids": [ORG]}, catalog())
         )
     assert http.call_count == 0
-
-
-def test_the_entrypoint_refuses_settings_in_our_words():
-    with pytest.raises(Failure, match="Organization IDs needs at least one entry"):
-        Entrypoint.validate_connection(None, {"access_token": "ey.J.w", "org_ids": []})
 
 
 def test_the_settings_are_not_written_to_a_file(tmp_path, settings):
@@ -191,17 +212,3 @@ def test_an_empty_state_file_is_a_first_sync(tmp_path, content, caplog):
     path.write_text(json.dumps(json.loads(content)))
     assert SourceRavanCalcom.read_state(str(path)) == []
     assert not caplog.records
-
-
-@pytest.mark.parametrize(
-    ("line", "passes"),
-    [
-        ("UserDefinedBackoffException: Rate limit exceeded (HTTP 502). Retrying in 3 seconds.", False),
-        ("Retries exhausted with backoff exception.", False),
-        ("During the sync, the following streams did not sync successfully: x", False),
-        ("Organization a: HTTP 502. Asking again in 2 s (try 2 of 5).", True),
-    ],
-)
-def test_the_cdks_words_for_a_foreseen_failure_are_dropped(line, passes):
-    record = logging.LogRecord("airbyte", logging.INFO, "", 0, line, None, None)
-    assert logs.ForeseenFailures().filter(record) is passes
