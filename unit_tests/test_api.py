@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import gzip
+import json
 import logging
+import zlib
 
 import pytest
 import requests
@@ -45,6 +48,17 @@ def test_status_agent_and_limit_are_passed_on(http, settings):
     http.get(URL, json=GOOD)
     api(settings, agent_id="agent").rows(ORG, "past", limit=1)
     assert http.last_request.qs == {"org_id": [ORG], "limit": ["1"], "status": ["past"], "agent_id": ["agent"]}
+
+
+@pytest.mark.parametrize(("encoding", "compress"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
+def test_a_compressed_answer_is_read(http, settings, encoding, compress):
+    http.get(URL, content=compress(json.dumps(GOOD).encode()), headers={"Content-Encoding": encoding})
+    assert api(settings).rows(ORG) == [{"id": "1"}]
+
+
+def test_an_answer_that_can_not_be_decompressed_is_tried_again(http, settings):
+    http.get(URL, [{"content": b"not gzip", "headers": {"Content-Encoding": "gzip"}}, {"json": GOOD}])
+    assert api(settings).rows(ORG) == [{"id": "1"}]
 
 
 @pytest.mark.parametrize("rows", [None, []])
