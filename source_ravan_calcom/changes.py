@@ -87,10 +87,7 @@ class ChangeCursor(Cursor):
         try:
             sent = _decoded(stream_state)
         except ValueError as error:
-            logger.warning(
-                f"The saved state of {STREAM} was not understood ({error}), so every booking is read and sent "
-                "again. Nothing is lost; a destination that merges by primary key ends up the same."
-            )
+            warn_not_understood(logger, str(error))
             sent = {}
         self._sent = {org_id: sent[org_id] for org_id in org_ids if org_id in sent}
 
@@ -143,6 +140,14 @@ class ChangeCursor(Cursor):
         self._is_state_due = False
 
 
+def warn_not_understood(logger: logging.Logger, problem: str) -> None:
+    """Say once that a saved state could not be used, and what that means."""
+    logger.warning(
+        f"The saved state was not understood ({problem}), so every booking is read and sent again. "
+        "Nothing is lost; a destination that merges by primary key ends up the same."
+    )
+
+
 def _decoded(stream_state: Mapping[str, Any]) -> Mapping[str, str]:
     """Check a saved state.
 
@@ -153,7 +158,8 @@ def _decoded(stream_state: Mapping[str, Any]) -> Mapping[str, str]:
         return {}  # a first sync, or the end of a full refresh: nothing is remembered
     version = stream_state.get("version")
     if version != STATE_VERSION:
-        raise ValueError(f"it has version {version}, this connector writes {STATE_VERSION}")
+        seen = f"version {version}" if isinstance(version, int) else "no version"
+        raise ValueError(f"it has {seen}, this connector writes version {STATE_VERSION}")
     organizations = stream_state.get("organizations")
     if not isinstance(organizations, Mapping):
         raise ValueError("it holds no organizations")

@@ -34,7 +34,7 @@ from source_ravan_calcom import appointments, logs
 from source_ravan_calcom.api import IMPATIENT, PATIENT, AppointmentsApi
 from source_ravan_calcom.appointments import Organization
 from source_ravan_calcom.backlog import Backlog
-from source_ravan_calcom.changes import ChangeCursor
+from source_ravan_calcom.changes import ChangeCursor, warn_not_understood
 from source_ravan_calcom.config import Config
 from source_ravan_calcom.errors import STREAM, Failure, refused_setting
 from source_ravan_calcom.report import SyncReport
@@ -159,7 +159,7 @@ class SourceRavanCalcom(Source):
             except OSError:
                 raise
             except Exception as error:  # whatever the file holds, the parser's errors have no common type
-                _warn_of_state(logging.getLogger(logs.LOGGER_NAMES[-1]), type(error).__name__)
+                warn_not_understood(logging.getLogger(logs.LOGGER_NAMES[-1]), type(error).__name__)
                 return []
 
 
@@ -177,15 +177,8 @@ def _state_manager(state: list[AirbyteStateMessage] | None, logger: logging.Logg
     try:
         return ConnectorStateManager(state)
     except (ValueError, AttributeError) as error:
-        _warn_of_state(logger, type(error).__name__)
+        warn_not_understood(logger, type(error).__name__)
         return ConnectorStateManager()
-
-
-def _warn_of_state(logger: logging.Logger, problem: str) -> None:
-    logger.warning(
-        f"The saved state was not understood ({problem}), so every booking is read and sent again. "
-        "Nothing is lost; a destination that merges by primary key ends up the same."
-    )
 
 
 def _is_said_at_the_end(message: AirbyteMessage, report: SyncReport) -> bool:
