@@ -13,11 +13,19 @@ from datetime import datetime, timedelta, timezone
 import jsonschema
 import pytest
 
-from integration_tests.conftest import ENVIRONMENT, Output
+from integration_tests.conftest import COMMAND, ENVIRONMENT, Output
 from sandbox import ORGANIZATIONS, TOKEN, generated
 from sandbox.faults import today
 
 GOOD = [ORGANIZATIONS[name] for name in ("small", "medium", "busy", "empty")]
+
+
+@pytest.mark.parametrize("arguments", [[], ["write"], ["read"]])
+def test_a_wrong_call_shows_how_to_call_it(arguments):
+    done = subprocess.run([COMMAND, *arguments], capture_output=True, text=True, check=False, env=ENVIRONMENT)
+    assert done.returncode == 2
+    assert "usage: source-ravan-calcom" in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
 
 
 def test_spec_prints_the_settings(connector):

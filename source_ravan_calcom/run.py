@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from airbyte_cdk.entrypoint import AirbyteEntrypoint
@@ -19,6 +20,9 @@ from source_ravan_calcom.errors import Failure
 from source_ravan_calcom.source import SourceRavanCalcom
 
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+USAGE_ERROR = 2
+"""Exit code of a call without a verb; argparse's own for any other wrong call."""
 
 _SECONDS_TO_PRINT = 5.0
 """How long a stop waits for the message that is being printed; a reader that is gone takes none."""
@@ -38,7 +42,7 @@ class Entrypoint(AirbyteEntrypoint):
 
 
 def run() -> None:
-    """Run one verb and end the process: 0 when it worked, 1 when it failed, 128 + n on signal n."""
+    """Run one verb and end the process: 0 when it worked, 1 when it failed, 2 for a wrong call, 128 + n on signal n."""
     _end_cleanly_on_signals()
     # What the imports left behind stays until the end; the collector need not look at it again and again.
     gc.freeze()
@@ -61,6 +65,10 @@ def _leave(code: int) -> NoReturn:
 def _launch(args: list[str]) -> int:
     entrypoint = Entrypoint(SourceRavanCalcom())
     parsed_args = entrypoint.parse_args(args)
+    if not parsed_args.command:
+        with suppress(SystemExit):
+            entrypoint.parse_args(["--help"])
+        return USAGE_ERROR
     with PRINT_BUFFER:
         try:
             for message in entrypoint.run(parsed_args):
