@@ -134,12 +134,13 @@ def test_one_worker_reads_any_number_of_organizations(settings, monkeypatch):
 
 def test_no_more_requests_are_under_way_than_the_user_allows(settings, monkeypatch):
     under_way, most, lock = [0], [0], threading.Lock()
+    three = threading.Barrier(3)
 
     def rows(*_):
         with lock:
             under_way[0] += 1
             most[0] = max(most[0], under_way[0])
-        threading.Event().wait(0.002)
+        three.wait(timeout=5)
         with lock:
             under_way[0] -= 1
         return []
