@@ -50,7 +50,9 @@ MATRIX = {
     "no-data": Expected(SYSTEM, ONCE, "does not have the documented shape (HTTP 200): “data” is missing"),
     "rows-not-a-list": Expected(SYSTEM, ONCE, "“appointments” is an object, not a list"),
     "row-not-an-object": Expected(SYSTEM, ONCE, "row 1 is text, not an object"),
-    "other-tenant": Expected(SYSTEM, ONCE, "{org} with the bookings of another organization; nothing of that answer"),
+    "other-tenant": Expected(
+        SYSTEM, ONCE, "{org} with the bookings of another organization (HTTP 200); nothing of that answer"
+    ),
     "other-tenants-row": Expected(SYSTEM, ONCE, "with a booking of another organization in row 1"),
     "redirect": Expected(
         CONFIG, ONCE, "with a redirect (HTTP 302). It was not followed, so that the Access Token stays"

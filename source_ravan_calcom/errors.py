@@ -139,7 +139,7 @@ OTHER_TENANT = Kind(
     "other_tenant",
     _SYSTEM,
     ResponseAction.FAIL,
-    "Ravan answered the request for organization {org_id} with {detail}; nothing of that answer was delivered. "
+    "Ravan answered the request for organization {org_id} with {detail} ({code}); nothing of that answer was delivered. "
     "Report it to Ravan.",
 )
 REDIRECTED = Kind(
@@ -147,7 +147,7 @@ REDIRECTED = Kind(
     _CONFIG,
     ResponseAction.FAIL,
     "Ravan answered the request for organization {org_id} with a redirect ({code}). It was not followed, so "
-    "that the Access Token stays with {host}. Check API URL.",
+    "that the Access Token stays with {host}. Check API URL.{said}",
 )
 UNREACHABLE = Kind(
     "unreachable",
