@@ -139,8 +139,8 @@ OTHER_TENANT = Kind(
     "other_tenant",
     _SYSTEM,
     ResponseAction.FAIL,
-    "Ravan answered the request for organization {org_id} with {detail} ({code}); nothing of that answer was delivered. "
-    "Report it to Ravan.",
+    "Ravan answered the request for organization {org_id} with {detail} ({code}); nothing of that answer was "
+    "delivered. Report it to Ravan.",
 )
 REDIRECTED = Kind(
     "redirected",
