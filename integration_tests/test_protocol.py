@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -264,19 +263,18 @@ def test_platform_debug_logs_are_as_discreet(connector):
     assert not any(TOKEN in line or "example.com" in line for line in [*kept, done.stderr])
 
 
-def test_nothing_is_left_in_the_temporary_directory(connector, tmp_path):
+def test_nothing_is_left_in_the_temporary_directory(connector, sandbox, tmp_path):
     temporary = tmp_path / "tmp"
     temporary.mkdir()
     arguments = connector.arguments("read", connector.config(ORGANIZATIONS["small"]))
     environment = {**ENVIRONMENT, "TMPDIR": str(temporary)}
     subprocess.run(arguments, capture_output=True, check=True, env=environment)
     assert list(temporary.iterdir()) == []
-    process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, env=environment)
-    for _ in range(500):
-        if process.poll() is not None or list(temporary.iterdir()):
-            break
-        time.sleep(0.01)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    written = [path for path in temporary.rglob("*") if path.is_file() and TOKEN in path.read_text(errors="replace")]
-    assert written == []
+    sandbox.delay = 60
+    sandbox.requests.clear()
+    with subprocess.Popen(arguments, stdout=subprocess.DEVNULL, env=environment) as process:
+        while not sandbox.requests and process.poll() is None:
+            time.sleep(0.01)
+        assert process.poll() is None
+        process.kill()
+    assert [path for path in temporary.rglob("*") if path.is_file()] == []
