@@ -21,13 +21,10 @@ from datetime import datetime, timedelta, timezone
 import requests
 from airbyte_cdk.models import (
     AirbyteStateMessage,
-    AirbyteStream,
-    ConfiguredAirbyteCatalog,
-    ConfiguredAirbyteStream,
-    DestinationSyncMode,
     SyncMode,
     Type,
 )
+from airbyte_cdk.test.catalog_builder import CatalogBuilder
 from rich.console import Console
 from rich.table import Table
 
@@ -177,10 +174,7 @@ def _syncs(config: dict[str, object]) -> Callable[[], Merged]:
     """An incremental connection: each call syncs once and returns what was sent."""
     logger = logging.getLogger("airbyte.source-ravan-calcom")
     logger.setLevel(logging.ERROR)
-    stream = AirbyteStream(name="appointments", json_schema={}, supported_sync_modes=[SyncMode.incremental])
-    catalog = ConfiguredAirbyteCatalog(
-        streams=[ConfiguredAirbyteStream(stream, SyncMode.incremental, DestinationSyncMode.append_dedup)]
-    )
+    catalog = CatalogBuilder().with_stream("appointments", SyncMode.incremental).build()
     state: list[AirbyteStateMessage] = []
 
     def sync() -> Merged:

@@ -22,7 +22,7 @@ import logging
 import threading
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from hashlib import blake2b
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import orjson
 from airbyte_cdk.sources.connector_state_manager import ConnectorStateManager
@@ -106,12 +106,12 @@ class ChangeCursor(Cursor):
     def observe(self, record: Record) -> None:
         """Nothing: a record counts only when its whole organization was delivered."""
 
-    def close_partition(self, partition: Partition | _Delivery) -> None:
+    def close_partition(self, partition: Partition) -> None:
         """All of the organization's rows are on their way out: remember them, and print a state when due.
 
         A partition without fingerprints was given up, and its organization keeps its old state.
         """
-        delivery: Any = partition
+        delivery = cast("_Delivery", partition)
         if delivery.fingerprints is None:
             return
         with self._lock:

@@ -19,8 +19,6 @@ _SAID_BY_US = (
     "Max retry limit reached",  # shows the repr of the request
     "Retries exhausted with backoff exception",  # with a stack trace
     "During the sync, the following streams did not sync successfully",  # reprs of all failures
-    "Backing off ",
-    "Giving up ",
 )
 
 

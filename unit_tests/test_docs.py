@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -136,4 +137,5 @@ def test_every_link_within_the_repository_resolves(path):
 
 
 def test_the_schema_file_is_the_one_discovered():
-    assert SCHEMA_FILE.exists()
+    [stream] = SourceRavanCalcom().discover(LOGGER, {"access_token": "ey.J.w", "org_ids": ["a"]}).streams
+    assert stream.json_schema == json.loads(SCHEMA_FILE.read_text(encoding="utf-8"))

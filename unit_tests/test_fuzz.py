@@ -10,13 +10,10 @@ import orjson
 import requests_mock
 from airbyte_cdk.models import (
     AirbyteMessageSerializer,
-    AirbyteStream,
-    ConfiguredAirbyteCatalog,
-    ConfiguredAirbyteStream,
-    DestinationSyncMode,
     SyncMode,
     Type,
 )
+from airbyte_cdk.test.catalog_builder import CatalogBuilder
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -26,10 +23,7 @@ from unit_tests.conftest import LOGGER, ORG
 
 URL = "http://127.0.0.1:9/api/v1/calcom/appointments"
 CONFIG = {"access_token": "some.jwt.token", "org_ids": [ORG], "api_url": "http://127.0.0.1:9", "num_workers": 1}
-STREAM = AirbyteStream(name="appointments", json_schema={}, supported_sync_modes=[SyncMode.incremental])
-CATALOG = ConfiguredAirbyteCatalog(
-    streams=[ConfiguredAirbyteStream(STREAM, SyncMode.incremental, DestinationSyncMode.append_dedup)]
-)
+CATALOG = CatalogBuilder().with_stream("appointments", SyncMode.incremental).build()
 
 ROW = {
     "id": "b1",

@@ -8,15 +8,12 @@ import pytest
 import requests_mock
 from airbyte_cdk.models import (
     AirbyteStateMessage,
-    AirbyteStream,
-    ConfiguredAirbyteCatalog,
-    ConfiguredAirbyteStream,
-    DestinationSyncMode,
     Status,
     SyncMode,
     TraceType,
     Type,
 )
+from airbyte_cdk.test.catalog_builder import CatalogBuilder
 
 from source_ravan_calcom.api import AppointmentsApi
 from source_ravan_calcom.errors import Failure
@@ -27,8 +24,7 @@ URL = "http://127.0.0.1:9/api/v1/calcom/appointments"
 
 
 def catalog(name="appointments", mode=SyncMode.full_refresh):
-    stream = AirbyteStream(name=name, json_schema={}, supported_sync_modes=[mode])
-    return ConfiguredAirbyteCatalog(streams=[ConfiguredAirbyteStream(stream, mode, DestinationSyncMode.append_dedup)])
+    return CatalogBuilder().with_stream(name, mode).build()
 
 
 def answer(*rows):
@@ -156,7 +152,7 @@ def test_a_stream_that_does_not_exist_is_named(settings):
 
 
 def test_an_empty_catalog_reads_nothing(settings):
-    assert read(settings, ConfiguredAirbyteCatalog(streams=[])) == ([], None)
+    assert read(settings, CatalogBuilder().build()) == ([], None)
 
 
 def test_full_refresh_ignores_the_state_and_incremental_uses_it(http, settings):
