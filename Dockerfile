@@ -30,5 +30,5 @@ ENV TMPDIR=/dev/shm \
 USER airbyte
 WORKDIR /airbyte
 ENTRYPOINT ["/opt/connector/bin/source-ravan-calcom"]
-LABEL io.airbyte.version=0.1.0 \
+LABEL io.airbyte.version=0.2.0 \
       io.airbyte.name=airbyte/source-ravan-calcom

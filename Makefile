@@ -1,37 +1,59 @@
-# Everything here starts from a bare clone: Python 3.10-3.12 with venv, make, and nothing else.
-PYTHON ?= python3
+# Everything here starts from a bare clone: Python 3.10-3.12 with venv (3.13 for all but PyAirbyte), make, nothing else.
+# PYTHON names an interpreter; without it, scripts/python finds one.
+PYTHON ?=
 VENV ?= .venv
 CONFIG ?=
 DATABASE ?=
+PORT ?=
+ARGS ?=
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help sync test lint sandbox image bench clean
+.PHONY: help sync sandbox unit test format lint lock package image bench clean
 
 help:
 	@echo "make sync     sync into a DuckDB file (CONFIG=path for the real API, DATABASE=path for another file)"
-	@echo "make test     unit tests, integration tests, and the image's where docker or podman is there"
-	@echo "make sandbox  serve Ravan's endpoint on loopback, over invented accounts"
-	@echo "make image    build the image with docker or podman"
-	@echo "make lint     ruff and mypy"
-	@echo "make bench    every benchmark; see benchmarks/README.md"
+	@echo "make sandbox  serve Ravan's endpoint on loopback, over invented accounts (PORT=number for another port)"
+	@echo "make unit     unit tests only; seconds"
+	@echo "make test     all tests, those of the image where docker or podman works; minutes (ARGS=\"-k …\" for some)"
+	@echo "make format   put the code into shape"
+	@echo "make lint     ruff, mypy, shellcheck, and whether the lock files are true; a minute the first time"
+	@echo "make lock     write the lock files anew (ARGS=--upgrade for newer versions)"
+	@echo "make package  build the wheel and the source distribution into dist/, and check them"
+	@echo "make image    build the image with docker or podman; minutes the first time"
+	@echo "make bench    every benchmark, see benchmarks/README.md; minutes"
+	@echo "make clean    remove what these made; databases stay"
+	@echo "The first call of each makes a virtual environment in $(VENV), which takes half a minute."
+	@echo "PYTHON=python3.12 names the interpreter for it."
 
 sync: $(VENV)/quickstart.done
 	@$(BIN)/python -m quickstart $(if $(CONFIG),--config "$(CONFIG)") $(if $(DATABASE),--database "$(DATABASE)")
 
 sandbox: $(VENV)/quickstart.done
-	@$(BIN)/python -m sandbox
+	@$(BIN)/python -m sandbox $(if $(PORT),--port "$(PORT)")
+
+unit: $(VENV)/tests.done
+	@$(BIN)/python -m pytest --quiet unit_tests $(ARGS)
 
 test: $(VENV)/tests.done
-	@scripts/postgres
-	@scripts/test-image
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	@VENV="$(VENV)" scripts/test $(ARGS)
+
+format: $(VENV)/tests.done
+	@$(BIN)/ruff check --quiet --fix-only .
+	@$(BIN)/ruff format .
 
 lint: $(VENV)/tests.done
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+	@$(BIN)/shellcheck -x $$(grep -ls '^#!.*sh$$' .ci/* scripts/* scripts/shims/* examples/* integration_tests/*)
 	@VENV="$(VENV)" scripts/lock --check
+
+lock: $(VENV)/tests.done
+	@VENV="$(VENV)" scripts/lock $(ARGS)
+
+package: $(VENV)/tests.done
+	@VENV="$(VENV)" scripts/package
 
 image:
 	@scripts/image
@@ -40,8 +62,8 @@ bench: $(VENV)/tests.done
 	@$(BIN)/python -m benchmarks
 
 clean:
-	rm -rf $(VENV) .image
+	rm -rf $(VENV) .python .image .coverage build dist *.egg-info
 
-$(VENV)/%.done: setup.py
+$(VENV)/%.done: setup.py requirements-tests.lock
 	@scripts/venv "$(PYTHON)" "$(VENV)" "$*"
 	@touch "$@"

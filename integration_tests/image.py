@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -14,18 +15,27 @@ ROOT = Path(__file__).parents[1]
 IMAGE = "airbyte/source-ravan-calcom:tests"
 CONTAINER = ROOT / "scripts" / "container"
 SHIMS = ROOT / "scripts" / "shims"
+BUILD = ROOT / "scripts" / "test-image"
+
+UNAVAILABLE = 69
+"""How ``BUILD`` ends where no image can be built: no docker or podman, or no base image."""
 
 
 @cache
-def _is_built() -> bool:
-    return subprocess.run([CONTAINER, "image", "inspect", IMAGE], capture_output=True, check=False).returncode == 0
+def _build() -> tuple[int, str]:
+    """Build the image when the first test asks for it; the exit code, and what was said."""
+    with BUILD.open() as script:
+        fcntl.flock(script, fcntl.LOCK_EX)  # one of the test processes builds, the others find the layers cached
+        done = subprocess.run([BUILD], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    return done.returncode, done.stdout.strip()
 
 
 def require_image(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Skip where there is no image, except in CI, and put our `docker` first on the path."""
-    if not _is_built():
-        if os.environ.get("CI"):
-            pytest.fail("CI builds the image before the tests; it is missing")
-        pytest.skip("the image was not built: neither docker nor podman works here")
+    """Skip where no image can be built, except in CI, and put our `docker` first on the path."""
+    code, said = _build()
+    if code == UNAVAILABLE and not os.environ.get("CI"):
+        pytest.skip(said)
+    if code:
+        pytest.fail(f"The image was not built: {said}", pytrace=False)
     monkeypatch.setenv("PATH", f"{SHIMS}{os.pathsep}{os.environ['PATH']}")
     assert shutil.which("docker") == str(SHIMS / "docker")

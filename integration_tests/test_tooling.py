@@ -1,0 +1,488 @@
+"""The scripts that make environments, images and releases, run on stand-ins and on copies of the tree."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import zipfile
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from coverage import CoverageData
+
+from integration_tests import image
+from integration_tests.conftest import ENVIRONMENT
+from integration_tests.tree import ROOT, cloned
+
+SCRIPTS = ROOT / "scripts"
+
+
+class Stand:
+    """A PATH that holds a few plain tools and the programs that a test puts there."""
+
+    TOOLS = "awk basename bash cat cmp cp diff dirname grep head id mkdir mktemp mv paste rm sed tail tr"
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        directory.mkdir()
+        for tool in self.TOOLS.split():
+            found = shutil.which(tool)
+            assert found, tool
+            (directory / tool).symlink_to(found)
+
+    def put(self, name: str, script: str) -> None:
+        """Put a program there; it notes its calls in a file beside it."""
+        program = self.directory / name
+        program.write_text(f'#!/usr/bin/env bash\necho "$*" >> "{self._calls(name)}"\n{script}\n')
+        program.chmod(0o755)
+
+    def python(self, name: str, version: str, *, venv: bool = True) -> None:
+        """Put an interpreter there that knows its version, and whether it can make environments."""
+        self.put(name, f'[ "$1" = --version ] && echo "Python {version}" && exit\nexit {0 if venv else 1}')
+
+    def calls(self, name: str) -> list[str]:
+        """The arguments that a program was called with, one line a call."""
+        return self._calls(name).read_text().splitlines() if self._calls(name).exists() else []
+
+    def run(self, *command: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run a script of ours on this PATH."""
+        return subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            check=False,
+            env={"HOME": str(self.directory), "PATH": str(self.directory), **environment},
+        )
+
+    def _calls(self, name: str) -> Path:
+        return self.directory.with_name(f"{name}.calls")
+
+
+@pytest.fixture
+def stand(tmp_path):
+    return Stand(tmp_path / "bin")
+
+
+# extra, what is on the PATH, which one is taken
+CHOICES = [
+    ("quickstart", {"python3": "3.11.2"}, "python3"),
+    ("quickstart", {"python3": "3.13.1", "python3.10": "3.10.1", "python3.11": "3.11.1"}, "python3.11"),
+    ("quickstart", {"python3": "3.14.0", "python3.12": "3.12.9", "python3.13": "3.13.0"}, "python3.12"),
+    ("quickstart", {"python3": "3.9.2", "python3.10": "3.10.14"}, "python3.10"),
+    ("quickstart", {"python": "3.12.0"}, "python"),
+    ("tests", {"python3": "3.13.1", "python3.11": "3.11.1"}, "python3.11"),
+    ("tests", {"python3": "3.13.1"}, "python3"),
+    ("tests", {"python3": "3.14.0", "python3.13": "3.13.1"}, "python3.13"),
+]
+
+
+@pytest.mark.parametrize(("extra", "there", "taken"), CHOICES)
+def test_a_fitting_interpreter_is_found_on_the_path(stand, extra, there, taken):
+    for name, version in there.items():
+        stand.python(name, version)
+    done = stand.run(SCRIPTS / "python", extra)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{taken}\n", "")
+
+
+def test_an_interpreter_without_venv_is_passed_over(stand):
+    stand.python("python3", "3.11.2", venv=False)
+    stand.python("python3.10", "3.10.1")
+    assert stand.run(SCRIPTS / "python", "quickstart").stdout == "python3.10\n"
+
+
+def test_where_only_venv_is_missing_its_package_is_named(stand):
+    stand.python("python3", "3.11.2", venv=False)
+    done = stand.run(SCRIPTS / "python", "quickstart")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "python3 has no venv; on Debian: apt-get install python3-venv\n"
+
+
+@pytest.mark.parametrize(("extra", "version", "fits"), [("quickstart", "3.13.0", False), ("tests", "3.13.0", True)])
+def test_a_named_interpreter_is_taken_or_refused(stand, extra, version, fits):
+    stand.python("python3", "3.11.2")
+    stand.python("mine", version)
+    done = stand.run(SCRIPTS / "python", extra, "mine")
+    assert done.returncode == (0 if fits else 1)
+    assert done.stdout == ("mine\n" if fits else "")
+    refusal = f"PyAirbyte needs Python 3.10, 3.11 or 3.12, and mine is Python {version}. Name another one: "
+    assert done.stderr == ("" if fits else f"{refusal}make PYTHON=python3.12 …\n")
+
+
+FETCHING = """
+case "$2" in
+  install) exit {code} ;;
+  find) echo "$UV_PYTHON_INSTALL_DIR/bin/python3.12" ;;
+esac
+"""
+
+
+def test_where_nothing_fits_uv_fetches_one(stand):
+    stand.python("python3", "3.14.0")
+    stand.put("uv", FETCHING.format(code=0))
+    done = stand.run(SCRIPTS / "python", "quickstart")
+    assert (done.returncode, done.stdout) == (0, f"{ROOT}/.python/bin/python3.12\n")
+    assert "letting uv fetch 3.12" in done.stderr
+    assert stand.calls("uv")[0] == "python install --quiet --no-bin 3.12"
+
+
+@pytest.mark.parametrize(
+    ("manager", "command"),
+    [
+        ({"apt-get": "", "apt-cache": '[ "$2" = python3.11-venv ]'}, "apt-get install python3.11-venv"),
+        ({"apt-get": "", "apt-cache": "exit 100"}, "pyenv install 3.12"),
+        ({"dnf": ""}, "dnf install python3.12"),
+        ({"zypper": ""}, "zypper install python312"),
+        ({"brew": ""}, "brew install python@3.12"),
+        ({}, "pyenv install 3.12"),
+    ],
+)
+def test_where_nothing_can_be_fetched_the_command_to_install_one_is_named(stand, manager, command):
+    stand.put("uv", FETCHING.format(code=1))
+    for name, script in manager.items():
+        stand.put(name, script)
+    done = stand.run(SCRIPTS / "python", "quickstart")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines()[-2:] == [
+        "PyAirbyte needs Python 3.10, 3.11 or 3.12, there is none on the PATH, and uv could not fetch one. "
+        "Install one, then run this again:",
+        f"  {command}",
+    ]
+
+
+MAKES_VENVS = """
+case "$*" in
+  --version) echo "Python {version}" ;;
+  "-m venv "*) mkdir -p "$3/bin"; cp "$0" "$3/bin/python"; cp "$(dirname "$0")/uv" "$3/bin/uv.later" ;;
+  "-m pip install "*) cat > "$(dirname "$0")/pip.stdin"; mv "$(dirname "$0")/uv.later" "$(dirname "$0")/uv" ;;
+esac
+"""
+
+
+def test_an_environment_is_made_of_locked_versions_alone(stand, copy):
+    stand.put("python3", MAKES_VENVS.format(version="3.11.2"))
+    stand.put("uv", "")
+    done = stand.run(copy / "scripts" / "venv", "", copy / ".venv", "tests")
+    assert done.returncode == 0, done.stderr
+    assert "Making" in done.stderr
+    assert "1 GB of packages" in done.stderr, "what is about to be installed is named"
+    [pip] = [call for call in stand.calls("python3") if call.startswith("-m pip install")]
+    assert "--no-deps --require-hashes" in pip
+    pinned = (copy / ".venv" / "bin" / "pip.stdin").read_text()
+    assert re.findall(r"^\S+==", pinned, re.MULTILINE) == ["uv=="]
+    assert "--hash=sha256:" in pinned
+    [install] = stand.calls("uv")
+    lock = "requirements-tests.lock"
+    assert f"--constraint {lock} --build-constraint {lock} --editable .[tests]" in install
+
+
+def test_an_environment_of_an_unfit_python_is_made_anew(stand, copy):
+    stand.put("uv", "")
+    stand.put("python3", MAKES_VENVS.format(version="3.13.0"))
+    assert stand.run(copy / "scripts" / "venv", "", copy / ".venv", "tests").returncode == 0
+    stand.put("python3.12", MAKES_VENVS.format(version="3.12.1"))
+    (copy / ".venv" / "tests.done").touch()
+    done = stand.run(copy / "scripts" / "venv", "", copy / ".venv", "quickstart")
+    assert done.returncode == 0, done.stderr
+    assert f"Python 3.13.0 in {copy}/.venv does not do for that: making it anew." in done.stderr
+    assert not (copy / ".venv" / "tests.done").exists()
+    assert (stand.run(copy / ".venv" / "bin" / "python", "--version").stdout) == "Python 3.12.1\n"
+
+
+def test_where_no_python_fits_the_environment_stays_as_it_is(stand, copy):
+    stand.put("uv", "[ $1 != python ]")
+    stand.put("python3", MAKES_VENVS.format(version="3.13.0"))
+    assert stand.run(copy / "scripts" / "venv", "", copy / ".venv", "tests").returncode == 0
+    done = stand.run(copy / "scripts" / "venv", "", copy / ".venv", "quickstart")
+    assert done.returncode == 1
+    assert (copy / ".venv" / "bin" / "python").exists()
+
+
+def test_what_is_installed_here_is_what_is_locked():
+    lock = (ROOT / "requirements-tests.lock").read_text()
+    pins = {(normalised(name), version) for name, version in re.findall(r"^(\S+)==(\S+)", lock, re.MULTILINE)}
+    installed = {
+        (normalised(each.name), each.version) for each in metadata.distributions(path=[sysconfig.get_path("purelib")])
+    }
+    ours = {pin for pin in installed if pin[0] in ("airbyte-source-ravan-calcom", "pip")}
+    assert installed - ours - pins == set()
+
+
+def normalised(name: str) -> str:
+    """A package's name as PyPI compares it."""
+    return re.sub("[-_.]+", "-", name).lower()
+
+
+@pytest.mark.parametrize("stale", ["", "requirements.lock", "requirements-tests.lock"])
+def test_a_lock_file_that_setup_py_no_longer_asks_for_is_named(stand, copy, stale):
+    """uv compiles into the last argument's file, and finds something new for the stale one."""
+    stand.put("uv", f'[ "$(basename "${{@: -1}}")" != "{stale}" ] || echo "new==1.0" >> "${{@: -1}}"')
+    (copy / ".venv" / "bin").mkdir(parents=True)
+    (copy / ".venv" / "bin" / "uv").symlink_to(stand.directory / "uv")
+    done = stand.run(copy / "scripts" / "lock", "--check")
+    assert done.returncode == (1 if stale else 0)
+    assert done.stderr == (f"{stale} is not what setup.py asks for: run make lock\n" if stale else "")
+    assert all("--universal" in call and "--generate-hashes" in call for call in stand.calls("uv"))
+
+
+def test_help_names_every_target():
+    makefile = (ROOT / "Makefile").read_text()
+    [targets] = re.findall(r"^\.PHONY: help (.*)$", makefile, re.MULTILINE)
+    assert set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE)) == {"help", *targets.split()}
+    done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert re.findall(r"^make (\w+) ", done.stdout, re.MULTILINE) == targets.split()
+
+
+UNREACHABLE = """
+case "$1" in
+  info | version) ;;
+  pull) echo "Trying …"; echo "dial tcp: lookup registry: no such host" >&2; exit 1 ;;
+  *) exit 1 ;;
+esac
+"""
+INSTEAD = "as root on Debian 12, scripts/stand-in-base makes a base image to test with"
+
+
+@pytest.fixture
+def copy(tmp_path):
+    return cloned(tmp_path / "a copy")
+
+
+@pytest.mark.parametrize("tool", ["docker", "podman"])
+def test_a_base_image_that_can_not_be_pulled_is_the_reason_to_skip(stand, copy, tool):
+    stand.put(tool, UNREACHABLE)
+    done = stand.run(copy / "scripts" / "test-image")
+    assert done.returncode == image.UNAVAILABLE
+    assert done.stdout == f"the base image can't be pulled (dial tcp: lookup registry: no such host); {INSTEAD}\n"
+    assert not [call for call in stand.calls(tool) if call.startswith("build")]
+
+
+def test_without_docker_and_podman_that_is_the_reason_to_skip(stand, copy):
+    stand.put("docker", "exit 1")  # the command is there, the engine is not
+    done = stand.run(copy / "scripts" / "test-image")
+    assert (done.returncode, done.stdout) == (
+        image.UNAVAILABLE,
+        f"neither docker nor podman works here; {INSTEAD}\n",
+    )
+
+
+def test_where_docker_does_not_work_podman_does(stand, copy):
+    stand.put("docker", "exit 1")
+    stand.put("podman", "echo podman")
+    assert stand.run(copy / "scripts" / "container", "version").stdout.splitlines()[-1] == "podman"
+
+
+def test_a_base_image_that_is_there_is_not_pulled(stand, copy):
+    stand.put("docker", '[ "$1" != pull ]')
+    assert stand.run(copy / "scripts" / "base-image").returncode == 0
+
+
+def test_a_build_that_fails_is_no_reason_to_skip(stand, copy):
+    stand.put("docker", '[ "$1" != build ] || { echo "Step 3 failed"; exit 1; }')
+    done = stand.run(copy / "scripts" / "test-image")
+    assert (done.returncode, done.stdout) == (1, "Step 3 failed\n")
+
+
+def test_after_the_stand_in_base_was_made_podman_builds_on_it(stand, copy):
+    stand.put("docker", UNREACHABLE)
+    stand.put("podman", "")
+    (copy / ".image").mkdir()
+    (copy / ".image" / "base").write_text("localhost/base\n")
+    done = stand.run(copy / "scripts" / "test-image")
+    assert (done.returncode, stand.calls("docker")) == (0, [])
+    [build] = [call for call in stand.calls("podman") if call.startswith("build")]
+    assert "BASE_IMAGE=localhost/base --pull=never" in build
+
+
+OUTCOMES = [(0, "", "runs"), (0, "true", "runs"), (1, "", "fails"), (image.UNAVAILABLE, "", "skips")]
+
+
+@pytest.mark.parametrize(("code", "ci", "outcome"), [*OUTCOMES, (image.UNAVAILABLE, "true", "fails")])
+def test_the_images_tests_are_skipped_where_there_can_be_none_except_in_ci(monkeypatch, code, ci, outcome):
+    monkeypatch.setattr(image, "_build", lambda: (code, "the reason"))
+    monkeypatch.setenv("CI", ci)
+    if outcome == "runs":
+        image.require_image(monkeypatch)
+        return
+    ended = pytest.fail.Exception if outcome == "fails" else pytest.skip.Exception
+    with pytest.raises(ended, match="the reason"):
+        image.require_image(monkeypatch)
+
+
+def test_make_test_runs_the_tests_whatever_becomes_of_the_image(stand, copy):
+    stand.put("docker", UNREACHABLE)
+    venv = copy / ".venv" / "bin"
+    venv.mkdir(parents=True)
+    stand.put("python", 'echo "$PYTHONPATH $PATH" >&2; [ "$2" != pytest ] || exit 5')
+    (venv / "python").symlink_to(stand.directory / "python")
+    destination = copy / ".cache" / "destination"
+    destination.mkdir(parents=True)
+    shutil.copy(copy / "scripts" / "destination.lock", destination / "made")  # it is installed already
+    done = stand.run(copy / "scripts" / "test")
+    assert done.returncode == 5
+    assert f"{copy}/scripts/coverage {copy}/scripts/shims:" in done.stderr
+    assert stand.calls("python")[1:] == [
+        "-m pytest --numprocesses 2 --dist loadfile",
+        "-m coverage combine --quiet",
+        "-m coverage report",
+    ]
+    assert "takes about" in done.stdout
+    assert stand.run(copy / "scripts" / "test", "-k", "this or that").returncode == 5
+    assert stand.calls("python")[-1] == "-m pytest -k this or that"
+
+
+def texts(tree: Path) -> dict[str, str]:
+    """Every text file of a tree that people write, by its path."""
+    locked = {"requirements.lock", "requirements-tests.lock"}
+    files = [path for path in tree.rglob("*") if path.is_file() and path.name not in locked]
+    return {str(path.relative_to(tree)): path.read_text(errors="replace") for path in files}
+
+
+def mentions(version: str, text: str) -> int:
+    """How often a version stands in a text; "since 1.2.3" and "of version 1.2.3" may stand there for good."""
+    return len(re.findall(rf"(?<!since )(?<!of version )(?<![\d.]){re.escape(version)}(?!\.?\d)", text))
+
+
+def release(tree: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(tree / "scripts" / "release"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_a_release_leaves_the_old_version_nowhere_but_in_the_changelog(copy):
+    [old] = re.findall(r'version="(.*)"', (copy / "setup.py").read_text())
+    before = texts(copy)
+    done = release(copy, "98.7.6", "A subject")
+    assert done.returncode == 0, done.stderr
+    after = texts(copy)
+    assert {path: mentions(old, text) for path, text in after.items() if mentions(old, text)} == {
+        "docs/ravan-calcom.md": 1
+    }
+    changed = [path for path in after if after[path] != before[path]]
+    assert done.stdout.splitlines()[:-1] == sorted(changed)
+    for path in changed:
+        assert mentions("98.7.6", after[path]) == mentions(old, before[path]), path
+    today = datetime.now(timezone.utc).date()
+    assert f"\n|---|---|---|---|\n| 98.7.6 | {today} | | A subject |\n| {old} | " in after["docs/ravan-calcom.md"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        (["98.7.6"], 2, "usage: scripts/release X.Y.Z SUBJECT"),
+        (["98.7", "A subject"], 1, "98.7 is not a version of the form X.Y.Z."),
+        (["0.0.1", "A subject"], 1, "0.0.1 does not follow "),
+        (["98.7.6", "one | two"], 1, "The subject is one line"),
+        (["98.7.6", " "], 1, "The subject is one line"),
+    ],
+)
+def test_a_release_that_makes_no_sense_changes_nothing(copy, arguments, code, sentence):
+    before = texts(copy)
+    done = release(copy, *arguments)
+    assert (done.returncode, texts(copy)) == (code, before)
+    assert sentence in done.stderr
+
+
+def test_the_packages_hold_what_their_page_names(copy):
+    done = subprocess.run(
+        [copy / "scripts" / "package"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "VENV": sys.prefix},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("PASSED") == 2
+    [wheel], [sdist] = (copy / "dist").glob("*.whl"), (copy / "dist").glob("*.tar.gz")
+    with zipfile.ZipFile(wheel) as packed:
+        assert {name.split("/")[0] for name in packed.namelist()} == {
+            "source_ravan_calcom",
+            sdist.name.replace(".tar.gz", ".dist-info"),
+        }
+        data = [path for path in (copy / "source_ravan_calcom").rglob("*") if path.is_file()]
+        assert {str(path.relative_to(copy)) for path in data} <= set(packed.namelist())
+        page = packed.read(sdist.name.replace(".tar.gz", ".dist-info/METADATA")).decode()
+    assert page.count("](https://docs.airbyte.com/integrations/sources/ravan-calcom#how-an-account-is-covered)") == 1
+    assert re.findall(r"\]\((?!https://)|<img|<picture", page) == []
+    with tarfile.open(sdist) as packed_source:
+        held = {name.partition("/")[2] for name in packed_source.getnames()}
+    linked = re.findall(r"\]\((?!https?:|#)([^)#]+)", (copy / "README.md").read_text())
+    assert {path.rstrip("/") for path in linked} <= held
+    assert "integration_tests/test_tooling.py" in held
+
+
+ENDS = [("sys.exit(3)", 3), ("os._exit(3)", 3), ("os.kill(os.getpid(), signal.SIGTERM)", -signal.SIGTERM)]
+
+
+@pytest.mark.parametrize(("end", "code"), ENDS)
+def test_a_process_that_a_test_starts_is_measured_however_it_ends(tmp_path, end, code):
+    script = f"""
+import os, signal, sys
+class Spy:
+    def find_spec(self, name, path=None, target=None):
+        if name == "airbyte_cdk.models":
+            print("traced" if sys.gettrace() else "not traced")
+sys.meta_path.insert(0, Spy())
+from source_ravan_calcom import entrypoint
+entrypoint.launch([])
+{end}
+"""
+    measured = {"PYTHONPATH": str(SCRIPTS / "coverage"), "COVERAGE_FILE": str(tmp_path / "data")}
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, env={**ENVIRONMENT, **measured}
+    )
+    assert (done.returncode, done.stdout) == (code, "not traced\n"), "the CDK's imports cost too much to be traced"
+    assert done.stderr.startswith("usage: ")
+    [file] = tmp_path.iterdir()
+    data = CoverageData(str(file))
+    data.read()
+    assert data.has_arcs(), "branches, too"
+    module = ROOT / "source_ravan_calcom" / "entrypoint.py"
+    lines = module.read_text().splitlines()
+    seen = [lines[number - 1] for number in data.lines(str(module))]
+    # Before the CDK was imported, after it, and in a function.
+    assert {"import argparse", "class Entrypoint(AirbyteEntrypoint):"} <= set(seen)
+    assert any("USAGE_ERROR" in line and "return" in line for line in seen)
+    assert {Path(path).parent for path in data.measured_files()} == {module.parent}
+
+
+def test_git_would_add_no_token_no_attendee_and_nothing_that_was_made(copy):
+    def status() -> list[str]:
+        command = ["git", "status", "--porcelain", "--untracked-files=all"]
+        return subprocess.run(command, cwd=copy, capture_output=True, text=True, check=True).stdout.splitlines()
+
+    subprocess.run(["git", "init", "--quiet"], cwd=copy, check=True)
+    before = status()
+    private = ["config.json", "examples/state.json", "catalog.json", "secrets/sandbox.json", "data/appointments.jsonl"]
+    made = [
+        "my.duckdb",
+        "my.duckdb.wal",
+        ".coverage/data.1",
+        ".tmp/test.py",
+        "build/x",
+        "dist/x.whl",
+        ".python/bin/python",
+    ]
+    for name in [*private, *made]:
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        (copy / name).touch()
+    assert status() == before
+
+
+def test_contributors_are_told_what_every_module_is():
+    page = (ROOT / "CONTRIBUTING.md").read_text()
+    package = ROOT / "source_ravan_calcom"
+    named = set(
+        re.findall(
+            r"`(\w+\.py)`", page[page.index("| in `source_ravan_calcom/` | is |") : page.index("Decisions are tables")]
+        )
+    )
+    assert named == {path.name for path in package.glob("*.py")} - {"__init__.py"}
+    paths = re.findall(r"`((?:quickstart|sandbox|integration_tests|unit_tests|scripts)/[\w./]+)", page)
+    assert [path for path in paths if not (ROOT / path).exists()] == []

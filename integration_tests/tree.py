@@ -1,0 +1,17 @@
+"""Copies of this tree, for tests that would change it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+IGNORED = [line.strip("/") for line in (ROOT / ".gitignore").read_text().splitlines() if line and line[0] != "#"]
+"""The patterns of .gitignore."""
+
+
+def cloned(target: Path) -> Path:
+    """Copy the tree as a clone would have it, without what was made in it."""
+    shutil.copytree(ROOT, target, ignore=shutil.ignore_patterns(".git", *IGNORED))
+    return target
