@@ -1,53 +1,46 @@
-"""What each answer of Ravan's API means, whom it concerns and what that person can do.
+"""The kinds of failure, the sentence that each one tells a person, and the exception that carries it.
 
-The policy is the three tables below: :class:`Kind` names a consequence and its sentence, ``BY_CODE`` and
-``BY_STATUS`` say which answers lead to it. The API's own code decides first, because the contract gives no
-HTTP statuses for its codes; the HTTP status decides where there is no code that we know.
+The policy is the table of :class:`Kind` below: who has to act, whether asking again may help, and the words. Which
+answers lead to which kind stands in :mod:`source_ravan_calcom.answers`.
 """
 
 from __future__ import annotations
 
 import re
-import ssl
-from collections.abc import Iterator, Mapping
+import traceback
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from typing import Any
 
-import jwt
-import requests
-import urllib3.exceptions
 from airbyte_cdk.models import AirbyteMessage, FailureType, StreamDescriptor
-from airbyte_cdk.sources.streams.http.error_handlers import ResponseAction
 from airbyte_cdk.utils import AirbyteTracedException
 from airbyte_cdk.utils.airbyte_secrets_utils import filter_secrets
 
-STREAM = "appointments"
-
 MESSAGE_LENGTH = 300
-"""How much of Ravan's own message is passed on, in characters."""
+"""How much of a foreign text is passed on, in characters."""
 
-CODE_LENGTH = 60
-
-HTTP_SUCCESS = 2
-"""First digit of the HTTP statuses that claim success."""
-
-_CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+_CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 
 
 @dataclass(frozen=True)
 class Kind:
     """One consequence: who has to act, whether asking again may help, and the sentence for the person.
 
-    The sentence's fields are ``org_id``, ``code`` (the API's code and the HTTP status), ``detail`` (what was
-    seen, with its own punctuation), ``host``, ``tries`` and ``said`` (Ravan's own message, with its own
-    punctuation).
+    Attributes:
+        name: As it stands in ``organizations.error_kind``.
+        label: Two or three words, for counts: “50 not connected”.
+        failure_type: ``config_error`` waits for a person, ``transient_error`` for the next attempt.
+        sentence: Its fields are ``org_id``, ``code`` (the API's code and the HTTP status), ``detail`` (what was
+            seen, with its own punctuation), ``host``, ``tries`` and ``said`` (Ravan's own message, with its own
+            punctuation).
+        ask_again: Whether the same request may succeed a little later.
+        stops_sync: Whether no other organization need be asked.
     """
 
     name: str
+    label: str
     failure_type: FailureType
-    action: ResponseAction
     sentence: str
+    ask_again: bool = False
     stops_sync: bool = False
 
 
@@ -57,313 +50,263 @@ _CONFIG, _SYSTEM, _TRANSIENT = (
     FailureType.transient_error,
 )
 
-SETTING = Kind("setting", _CONFIG, ResponseAction.FAIL, "{detail}")
+SEVERITY = (_CONFIG, _SYSTEM, _TRANSIENT)
+"""The most actionable first. The first that any organization failed with is the sync's."""
 
 TOKEN_REFUSED = Kind(
     "token_refused",
+    "token refused",
     _CONFIG,
-    ResponseAction.FAIL,
-    "Ravan refused the Access Token ({code}, asked for organization {org_id}){detail}. "
+    "Ravan refused the Access Token ({code}, asked for organization {org_id}). "
     "Paste a valid token into Access Token.{said}",
     stops_sync=True,
 )
+TOKEN_EXPIRED = Kind(
+    "token_expired",
+    "token expired",
+    _CONFIG,
+    "Ravan refused the Access Token ({code}, asked for organization {org_id}): it expired on {detail}. "
+    "Paste a valid token into Access Token.{said}",
+    stops_sync=True,
+)
+TOKEN_REFUSED_HERE = Kind(
+    "token_refused_here",
+    "token refused for one organization",
+    _CONFIG,
+    "Ravan refused the Access Token for organization {org_id} ({code}), though not for every organization. "
+    "Use a token that may read it, or remove {org_id} from Organization IDs.{said}",
+)
 FORBIDDEN = Kind(
     "forbidden",
+    "forbidden",
     _CONFIG,
-    ResponseAction.FAIL,
     "The Access Token may not read organization {org_id} ({code}). "
     "Use a token of that organization, or remove {org_id} from Organization IDs.{said}",
 )
 NOT_CONNECTED = Kind(
     "not_connected",
+    "not connected",
     _CONFIG,
-    ResponseAction.FAIL,
     "Organization {org_id} has no primary Cal.com account connected ({code}). "
     "Connect one in Ravan, or remove {org_id} from Organization IDs.{said}",
 )
 INVALID_REQUEST = Kind(
     "invalid_request",
+    "invalid request",
     _CONFIG,
-    ResponseAction.FAIL,
     "Ravan refused the request for organization {org_id} as invalid ({code}). "
     "Check Organization IDs, Booking Statuses and Agent ID.{said}",
 )
 NOT_FOUND = Kind(
     "not_found",
+    "not found",
     _CONFIG,
-    ResponseAction.FAIL,
     "Ravan found nothing for organization {org_id} ({code}). Check that ID in Organization IDs.{said}",
+)
+REDIRECTED = Kind(
+    "redirected",
+    "redirected",
+    _CONFIG,
+    "Ravan answered the request for organization {org_id} with a redirect ({code}). It was not followed, so "
+    "that the Access Token stays with {host}. Check API URL.{said}",
 )
 REQUEST_REFUSED = Kind(
     "request_refused",
+    "request refused",
     _SYSTEM,
-    ResponseAction.FAIL,
     "Ravan refused the request for organization {org_id} ({code}) for a reason this connector does not know. "
     "Report it to the connector's maintainers.{said}",
 )
-CALCOM_FAILED = Kind(
-    "calcom_failed",
-    _TRANSIENT,
-    ResponseAction.RETRY,
-    "Cal.com failed while Ravan read organization {org_id} ({code}, tried {tries}). "
-    "The next sync tries again; if it lasts, reconnect Cal.com in Ravan.{said}",
-)
-SERVER_FAILED = Kind(
-    "server_failed",
-    _TRANSIENT,
-    ResponseAction.RETRY,
-    "Ravan failed for organization {org_id} ({code}, tried {tries}). The next sync tries again.{said}",
-)
-RATE_LIMITED = Kind(
-    "rate_limited",
-    _TRANSIENT,
-    ResponseAction.RATE_LIMITED,
-    "Ravan limits the rate of requests: organization {org_id} was not read ({code}, tried {tries}). "
-    "Lower Concurrent Requests, or sync less often.{said}",
-)
-NOT_JSON = Kind(
-    "not_json",
-    _TRANSIENT,
-    ResponseAction.RETRY,
-    "Ravan's answer for organization {org_id} is not the documented JSON ({code}, tried {tries}): {detail}. "
-    "The next sync tries again; if it lasts, check API URL and any proxy on the way.",
-)
 WRONG_SHAPE = Kind(
     "wrong_shape",
+    "answer of another shape",
     _SYSTEM,
-    ResponseAction.FAIL,
     "Ravan's answer for organization {org_id} does not have the documented shape ({code}): {detail}. "
     "Report it to the connector's maintainers.",
 )
 OTHER_TENANT = Kind(
     "other_tenant",
+    "answer of another organization",
     _SYSTEM,
-    ResponseAction.FAIL,
     "Ravan answered the request for organization {org_id} with {detail} ({code}); nothing of that answer was "
     "delivered. Report it to Ravan.",
 )
-REDIRECTED = Kind(
-    "redirected",
-    _CONFIG,
-    ResponseAction.FAIL,
-    "Ravan answered the request for organization {org_id} with a redirect ({code}). It was not followed, so "
-    "that the Access Token stays with {host}. Check API URL.{said}",
+UNFORESEEN = Kind(
+    "unforeseen",
+    "unforeseen error",
+    _SYSTEM,
+    "An error that nobody foresaw ended the reading of organization {org_id} ({detail}). "
+    "Report it to the connector's maintainers, with its stack trace.",
+)
+CALCOM_FAILED = Kind(
+    "calcom_failed",
+    "Cal.com failed",
+    _TRANSIENT,
+    "Cal.com failed while Ravan read organization {org_id} ({code}, tried {tries}). "
+    "The next sync tries again; if it lasts, reconnect Cal.com in Ravan.{said}",
+    ask_again=True,
+)
+SERVER_FAILED = Kind(
+    "server_failed",
+    "Ravan failed",
+    _TRANSIENT,
+    "Ravan failed for organization {org_id} ({code}, tried {tries}). The next sync tries again.{said}",
+    ask_again=True,
+)
+RATE_LIMITED = Kind(
+    "rate_limited",
+    "rate limited",
+    _TRANSIENT,
+    "Ravan limits the rate of requests: organization {org_id} was not read ({code}): {detail}. "
+    "Lower Concurrent Requests, or sync less often.{said}",
+    ask_again=True,
+    stops_sync=True,
+)
+NOT_JSON = Kind(
+    "not_json",
+    "not JSON",
+    _TRANSIENT,
+    "Ravan's answer for organization {org_id} is not the documented JSON ({code}, tried {tries}): {detail}. "
+    "The next sync tries again; if it lasts, check API URL and any proxy on the way.",
+    ask_again=True,
 )
 UNREACHABLE = Kind(
     "unreachable",
+    "unreachable",
     _TRANSIENT,
-    ResponseAction.RETRY,
     "Could not read organization {org_id} from {host} (tried {tries}): {detail}. The next sync tries again; "
     "if it lasts, check the network between Airbyte and {host}.",
+    ask_again=True,
 )
 
 KINDS: tuple[Kind, ...] = (
     TOKEN_REFUSED,
+    TOKEN_EXPIRED,
+    TOKEN_REFUSED_HERE,
     FORBIDDEN,
     NOT_CONNECTED,
     INVALID_REQUEST,
     NOT_FOUND,
+    REDIRECTED,
     REQUEST_REFUSED,
+    WRONG_SHAPE,
+    OTHER_TENANT,
+    UNFORESEEN,
     CALCOM_FAILED,
     SERVER_FAILED,
     RATE_LIMITED,
     NOT_JSON,
-    WRONG_SHAPE,
-    OTHER_TENANT,
-    REDIRECTED,
     UNREACHABLE,
 )
-"""Every kind that an answer can lead to; the troubleshooting table in the documentation lists them all."""
+"""Every kind that one organization can fail with, the most actionable first; the documentation lists them all."""
 
-BY_CODE: Mapping[str | int, Kind] = {
-    # The contract's codes.
-    "INVALID_REQUEST": INVALID_REQUEST,
-    "NOT_CONNECTED": NOT_CONNECTED,
-    "CALCOM_API_ERROR": CALCOM_FAILED,
-    "INTERNAL_ERROR": SERVER_FAILED,
-    # Codes of sibling endpoints, and names for a refused token in use elsewhere.
-    "NOT_FOUND": NOT_FOUND,
-    "CONFLICT": REQUEST_REFUSED,
-    "UNAUTHORIZED": TOKEN_REFUSED,
-    "UNAUTHENTICATED": TOKEN_REFUSED,
-    "INVALID_TOKEN": TOKEN_REFUSED,
-    "TOKEN_EXPIRED": TOKEN_REFUSED,
-    "FORBIDDEN": FORBIDDEN,
-    "PERMISSION_DENIED": FORBIDDEN,
-    "RATE_LIMITED": RATE_LIMITED,
-    "TOO_MANY_REQUESTS": RATE_LIMITED,
-    # The integer codes of the oldest error body are gRPC's.
-    3: INVALID_REQUEST,
-    4: SERVER_FAILED,
-    5: NOT_FOUND,
-    7: FORBIDDEN,
-    8: RATE_LIMITED,
-    13: SERVER_FAILED,
-    14: SERVER_FAILED,
-    16: TOKEN_REFUSED,
-}
 
-BY_STATUS: Mapping[int, Kind] = {
-    400: INVALID_REQUEST,
-    401: TOKEN_REFUSED,
-    403: FORBIDDEN,
-    404: NOT_FOUND,
-    408: SERVER_FAILED,
-    422: INVALID_REQUEST,
-    425: SERVER_FAILED,
-    429: RATE_LIMITED,
-}
+@dataclass(frozen=True)
+class Facts:
+    """What is known of one failed request, for its sentence and for the engineer.
 
-BY_STATUS_CLASS: Mapping[int, Kind] = {3: REDIRECTED, 4: REQUEST_REFUSED, 5: SERVER_FAILED}
-"""By the status's first digit, where neither the code nor the status is known."""
+    Attributes:
+        org_id: The organization it was sent for.
+        code: The API's code and the HTTP status, as people should see them.
+        detail: What was seen beyond the code, with its own punctuation.
+        said: Ravan's own message, cleaned; never a row.
+        host: The API's host.
+        tries: How often the request was sent.
+        internal: More for the engineer: an exception, a place.
+    """
 
-UNEXPLAINED = SERVER_FAILED
-"""``success: false`` under a 2xx with no code that we know: never taken for an empty account."""
-
-_CONNECTION_WORDS: tuple[tuple[type[BaseException], str], ...] = (
-    # The first that is found anywhere in the chain of causes speaks; the specific come first.
-    (urllib3.exceptions.NameResolutionError, "the host name could not be resolved"),
-    (requests.exceptions.ProxyError, "the proxy could not be used"),
-    (requests.exceptions.SSLError, "the TLS connection could not be made or was broken"),
-    (urllib3.exceptions.SSLError, "the TLS connection could not be made or was broken"),
-    (ssl.SSLError, "the TLS connection could not be made or was broken"),
-    (ConnectionRefusedError, "the connection was refused"),
-    (ConnectionResetError, "the connection was reset"),
-    (urllib3.exceptions.NewConnectionError, "no connection could be made"),  # a timeout to urllib3, though it is none
-    (requests.exceptions.ConnectTimeout, "no connection was made in time"),
-    (urllib3.exceptions.ConnectTimeoutError, "no connection was made in time"),
-    (requests.exceptions.ReadTimeout, "no answer came in time"),
-    (urllib3.exceptions.ReadTimeoutError, "the answer stopped coming"),
-    (TimeoutError, "the answer did not end in time"),
-    (urllib3.exceptions.DecodeError, "the answer could not be decompressed"),
-    (urllib3.exceptions.IncompleteRead, "the answer was cut short"),
-    (urllib3.exceptions.ProtocolError, "the connection was closed before the answer was complete"),
-    (requests.exceptions.ConnectionError, "the connection failed"),
-)
+    org_id: str
+    code: str = ""
+    detail: str = ""
+    said: str = ""
+    host: str = ""
+    tries: int = 1
+    internal: str = ""
 
 
 class Failure(AirbyteTracedException):
-    """A foreseen failure: a sentence for the person in ``message``, the facts in ``internal_message``.
+    """A failure in words: a sentence for the person in ``message``, the facts in ``internal_message``.
 
     Args:
-        kind: The consequence; gives the failure type.
         message: The finished sentence.
         internal_message: What an engineer wants to know: status, code, exception. No row, no token.
-        org_id: The organization it concerns, if it concerns one.
+        failure_type: Who has to act.
+        stack_trace: Of an error that nobody foresaw. A foreseen one has none: its cause is known, and our frames
+            say nothing about it.
+        stream: The stream that it ends, if it ends one.
     """
 
     def __init__(
-        self, kind: Kind, message: str, internal_message: str | None = None, org_id: str | None = None
+        self,
+        message: str,
+        internal_message: str | None = None,
+        failure_type: FailureType = FailureType.config_error,
+        stack_trace: str | None = None,
+        stream: str | None = None,
     ) -> None:
         super().__init__(
             message=filter_secrets(message),
             internal_message=filter_secrets(internal_message or message),
-            failure_type=kind.failure_type,
-            stream_descriptor=StreamDescriptor(name=STREAM) if org_id is not None else None,
+            failure_type=failure_type,
+            stream_descriptor=StreamDescriptor(name=stream) if stream else None,
         )
-        self.kind = kind
-        self.org_id = org_id
+        self._stack_trace = stack_trace
 
     def as_airbyte_message(self, stream_descriptor: StreamDescriptor | None = None) -> AirbyteMessage:
-        """The error trace, without a stack trace: the cause is known, and our frames say nothing about it."""
+        """The error trace."""
         message = super().as_airbyte_message(stream_descriptor)
         if message.trace and message.trace.error:
-            message.trace.error.stack_trace = None
+            message.trace.error.stack_trace = self._stack_trace
         return message
 
-    def without_frames(self) -> Failure:
-        """The same failure, without the frames it passed through and the rows in them.
 
-        The engine keeps every failure until the sync ends, and a row must not outlive its partition.
-        """
-        self.__context__ = self.__cause__ = None
-        return self.with_traceback(None)
+class OrganizationFailure(Failure):
+    """One organization can't be read.
 
-
-def refused_setting(sentence: str) -> Failure:
-    """A setting that can't be used, in one sentence that names it by its title."""
-    return Failure(SETTING, sentence)
-
-
-def judge(status: int, body: Any) -> tuple[Kind | None, str, str]:
-    """Judge one answer by its HTTP status and its parsed body (``None`` where it was not JSON).
-
-    Understands the three error bodies on record: the code beside ``success``, the code in an ``error``
-    object, and an integer gRPC code.
-
-    Returns:
-        The kind, or ``None`` where the answer is a success; the code as people should see it; and Ravan's
-        own message, cleaned, or an empty string.
+    Args:
+        kind: The consequence, which gives the sentence.
+        facts: What fills it.
+        stack_trace: As of :class:`Failure`.
+        ask_again: Whether the same request may succeed a little later, where that is not as the kind has it.
     """
-    fields: Mapping[str, Any] = body if isinstance(body, dict) else {}
-    error = fields.get("error")
-    nested: Mapping[str, Any] = error if isinstance(error, dict) else {"message": error}
-    code = _first_code(fields.get("code"), nested.get("code"))
-    said = clean(fields.get("message") or nested.get("message"), MESSAGE_LENGTH)
-    seen = f"HTTP {status}"
-    if code is not None:
-        seen = f"{clean(code, CODE_LENGTH) if isinstance(code, str) else f'code {code}'}, {seen}"
-    if status // 100 == HTTP_SUCCESS:
-        failed = fields["success"] is not True if "success" in fields else code and "data" not in fields
-        return (BY_CODE.get(code or "", UNEXPLAINED) if failed else None), seen, said
-    by_status = BY_STATUS.get(status) or BY_STATUS_CLASS.get(status // 100, UNEXPLAINED)
-    return BY_CODE.get(code or "", by_status), seen, said
+
+    def __init__(self, kind: Kind, facts: Facts, stack_trace: str | None = None, ask_again: bool | None = None) -> None:
+        sentence = kind.sentence.format(
+            org_id=facts.org_id,
+            code=facts.code,
+            detail=facts.detail,
+            host=facts.host,
+            tries="once" if facts.tries == 1 else f"{facts.tries} times",
+            said=f" Ravan says: “{facts.said}”" if facts.said else "",
+        )
+        internal = f"{kind.name}: {facts.code or facts.detail}; organization {facts.org_id}, try {facts.tries}"
+        if facts.internal:
+            internal += f"; {clean(facts.internal)}"
+        super().__init__(sentence, internal, kind.failure_type, stack_trace)
+        self.kind = kind
+        self.facts = facts
+        self.ask_again = kind.ask_again if ask_again is None else ask_again
+
+    @property
+    def came_too_early(self) -> bool:
+        """Whether a rate limit alone kept the request from being answered, so that nothing is known of anything."""
+        return self.kind is RATE_LIMITED and self.ask_again
+
+    @property
+    def seen(self) -> str:
+        """What was seen, for the line that says that it is asked again."""
+        return ", ".join(filter(None, (self.facts.code, self.facts.detail)))
+
+    @classmethod
+    def unforeseen(cls, error: Exception, org_id: str) -> OrganizationFailure:
+        """An error that nobody foresaw, as the failure of the organization that it met."""
+        frames = filter_secrets("".join(traceback.format_exception(error)))
+        return cls(UNFORESEEN, Facts(org_id, detail=type(error).__name__, internal=str(error)), frames)
 
 
-def _first_code(*candidates: Any) -> str | int | None:
-    for candidate in candidates:
-        if isinstance(candidate, bool):
-            continue
-        if isinstance(candidate, str) and candidate.strip():
-            return candidate.strip()
-        if isinstance(candidate, int) and candidate:
-            return candidate
-    return None
-
-
-def clean(text: Any, length: int) -> str:
+def clean(text: Any, length: int = MESSAGE_LENGTH) -> str:
     """Foreign text on one line: control characters and secrets removed, cut to ``length`` characters."""
     if not isinstance(text, str):
         return ""
     line = " ".join(_CONTROL_CHARACTERS.sub(" ", filter_secrets(text)).split())
     return line if len(line) <= length else line[: length - 1] + "…"
-
-
-def quoted(said: str) -> str:
-    """Ravan's own message as the end of a sentence, or nothing."""
-    return f" Ravan says: “{said}”" if said else ""
-
-
-def token_expiry(token: str) -> str:
-    """When the token expired, as the middle of a sentence, or nothing where it can't be told.
-
-    The token is decoded without being trusted: nothing but this sentence depends on it.
-    """
-    try:
-        claims = jwt.decode(token, options={"verify_signature": False, "verify_exp": False})
-        at = datetime.fromtimestamp(claims["exp"], timezone.utc)
-    except (jwt.PyJWTError, KeyError, TypeError, ValueError, OverflowError, OSError):
-        return ""
-    if at > datetime.now(timezone.utc):
-        return ""
-    return f": it expired on {at:%Y-%m-%d at %H:%M:%S} UTC"
-
-
-def connection_words(exception: BaseException) -> str:
-    """What went wrong on the way, in words, from the most specific cause in the exception's chain."""
-    chain = list(_causes(exception))
-    for kind, words in _CONNECTION_WORDS:
-        if any(isinstance(cause, kind) for cause in chain):
-            return words
-    return "the request could not be made"
-
-
-def _causes(exception: BaseException) -> Iterator[BaseException]:
-    seen: set[int] = set()
-    waiting: list[Any] = [exception]
-    while waiting:
-        cause = waiting.pop()
-        if isinstance(cause, BaseException) and id(cause) not in seen:
-            seen.add(id(cause))
-            yield cause
-            waiting += [cause.__cause__, cause.__context__, getattr(cause, "reason", None), *cause.args]

@@ -1,140 +1,161 @@
 from __future__ import annotations
 
-import time
+import re
+import string
 
-import jwt
 import pytest
-import requests
-import urllib3.exceptions
+from airbyte_cdk.models import FailureType, StreamDescriptor
 from airbyte_cdk.utils.airbyte_secrets_utils import update_secrets
 
 from source_ravan_calcom import errors
-from source_ravan_calcom.errors import Failure, clean, connection_words, judge, token_expiry
+from source_ravan_calcom.errors import Facts, Failure, OrganizationFailure, clean
+
+CONFIG, SYSTEM, TRANSIENT = FailureType.config_error, FailureType.system_error, FailureType.transient_error
+
+WHO_ACTS = {
+    CONFIG: [
+        "token_refused",
+        "token_expired",
+        "token_refused_here",
+        "forbidden",
+        "not_connected",
+        "invalid_request",
+        "not_found",
+        "redirected",
+    ],
+    SYSTEM: ["request_refused", "wrong_shape", "other_tenant", "unforeseen"],
+    TRANSIENT: ["calcom_failed", "server_failed", "rate_limited", "not_json", "unreachable"],
+}
+
+
+def error_of(failure: Failure, stream: str | None = None):
+    return failure.as_airbyte_message(StreamDescriptor(name=stream) if stream else None).trace.error
+
+
+def test_every_kind_is_listed_once_the_most_actionable_first():
+    assert tuple(WHO_ACTS) == errors.SEVERITY
+    assert [(kind.failure_type, kind.name) for kind in errors.KINDS] == [
+        (who, name) for who, names in WHO_ACTS.items() for name in names
+    ]
+    assert len({kind.label for kind in errors.KINDS}) == len(errors.KINDS)
+
+
+@pytest.mark.parametrize("kind", errors.KINDS, ids=lambda kind: kind.name)
+def test_every_sentence_names_the_organization_and_what_to_do(kind):
+    fields = {field for _, field, _, _ in string.Formatter().parse(kind.sentence) if field}
+    assert "org_id" in fields
+    assert ("code" in fields) is (kind not in (errors.UNREACHABLE, errors.UNFORESEEN))
+    facts = Facts("ORG", "CODE", ": seen", "the API's words", "host:1", 3)
+    sentence = str(OrganizationFailure(kind, facts))
+    assert "{" not in sentence
+    assert "ORG" in sentence
+    assert sentence.endswith(" Ravan says: “the API's words”") is ("said" in fields)
+    assert re.search(r"\. (Paste|Use|Connect|Check|Report|Lower|The next sync tries again)\b", sentence)
+
+
+def test_what_passes_by_itself_is_asked_again_and_nothing_else():
+    assert [kind.name for kind in errors.KINDS if kind.ask_again] == WHO_ACTS[TRANSIENT]
+
+
+def test_only_what_concerns_all_stops_the_sync():
+    assert [kind.name for kind in errors.KINDS if kind.stops_sync] == ["token_refused", "token_expired", "rate_limited"]
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "kind"),
+    ("kind", "facts", "sentence", "internal"),
     [
-        (401, {"success": False, "message": "m"}, errors.TOKEN_REFUSED),
-        (401, None, errors.TOKEN_REFUSED),
-        (400, {"code": 16, "message": "m", "details": []}, errors.TOKEN_REFUSED),
-        (200, {"code": 16, "message": "m", "details": []}, errors.TOKEN_REFUSED),
-        (403, {"success": False}, errors.FORBIDDEN),
-        (500, {"success": False, "code": "NOT_CONNECTED"}, errors.NOT_CONNECTED),
-        (502, {"success": False, "error": {"code": "NOT_CONNECTED"}}, errors.NOT_CONNECTED),
-        (200, {"success": False, "code": "NOT_CONNECTED"}, errors.NOT_CONNECTED),
-        (400, {"success": False, "code": "INVALID_REQUEST"}, errors.INVALID_REQUEST),
-        (400, {"success": False}, errors.INVALID_REQUEST),
-        (404, None, errors.NOT_FOUND),
-        (418, {"message": "m"}, errors.REQUEST_REFUSED),
-        (409, {"success": False, "code": "CONFLICT"}, errors.REQUEST_REFUSED),
-        (400, {"success": False, "code": "CALCOM_API_ERROR"}, errors.CALCOM_FAILED),
-        (500, {"success": False, "code": "INTERNAL_ERROR"}, errors.SERVER_FAILED),
-        (503, None, errors.SERVER_FAILED),
-        (599, {"code": "NEVER_SEEN"}, errors.SERVER_FAILED),
-        (429, {"success": False}, errors.RATE_LIMITED),
-        (302, None, errors.REDIRECTED),
-        (200, {"success": False}, errors.SERVER_FAILED),
-        (200, {"success": "yes"}, errors.SERVER_FAILED),
-        (200, {"success": False, "code": "NEVER_SEEN"}, errors.SERVER_FAILED),
-        (200, {"success": True, "data": {}}, None),
-        (200, {"data": {}}, None),
-        (204, None, None),
+        (
+            errors.CALCOM_FAILED,
+            Facts("a", "CALCOM_API_ERROR, HTTP 502", said="down", tries=5),
+            "Cal.com failed while Ravan read organization a (CALCOM_API_ERROR, HTTP 502, tried 5 times). "
+            "The next sync tries again; if it lasts, reconnect Cal.com in Ravan. Ravan says: “down”",
+            "calcom_failed: CALCOM_API_ERROR, HTTP 502; organization a, try 5",
+        ),
+        (
+            errors.UNREACHABLE,
+            Facts("a", detail="the connection was reset", host="h:1", internal="Reset: by\npeer"),
+            "Could not read organization a from h:1 (tried once): the connection was reset. The next sync tries "
+            "again; if it lasts, check the network between Airbyte and h:1.",
+            "unreachable: the connection was reset; organization a, try 1; Reset: by peer",
+        ),
+        (
+            errors.TOKEN_EXPIRED,
+            Facts("a", "HTTP 401", "2026-01-01 at 00:00:00 UTC"),
+            "Ravan refused the Access Token (HTTP 401, asked for organization a): it expired on 2026-01-01 at 00:00:00 "
+            "UTC. Paste a valid token into Access Token.",
+            "token_expired: HTTP 401; organization a, try 1",
+        ),
     ],
 )
-def test_the_code_decides_first_and_the_status_where_there_is_none(status, body, kind):
-    assert judge(status, body)[0] is kind
+def test_a_failure_says_what_failed_for_whom_and_what_to_do(kind, facts, sentence, internal):
+    failure = OrganizationFailure(kind, facts)
+    assert (failure.message, failure.internal_message) == (sentence, internal)
+    assert (failure.kind, failure.facts, failure.failure_type) == (kind, facts, kind.failure_type)
 
 
 @pytest.mark.parametrize(
-    ("body", "seen", "said"),
+    ("facts", "seen"),
     [
-        ({"code": "NOT_CONNECTED", "message": "m"}, "NOT_CONNECTED, HTTP 400", "m"),
-        ({"error": {"code": "NOT_CONNECTED", "message": "m"}}, "NOT_CONNECTED, HTTP 400", "m"),
-        ({"code": 3, "message": "m"}, "code 3, HTTP 400", "m"),
-        ({"error": "m"}, "HTTP 400", "m"),
-        ({"code": {}, "message": []}, "HTTP 400", ""),
-        ({"code": True}, "HTTP 400", ""),
-        ({"code": "A\x1b[31m\nB"}, "A [31m B, HTTP 400", ""),
-        ("text", "HTTP 400", ""),
+        (Facts("a", "HTTP 502"), "HTTP 502"),
+        (Facts("a", detail="the connection was reset"), "the connection was reset"),
+        (Facts("a", "HTTP 200", "it is an HTML page"), "HTTP 200, it is an HTML page"),
     ],
 )
-def test_all_error_bodies_are_understood(body, seen, said):
-    assert judge(400, body)[1:] == (seen, said)
+def test_what_was_seen_fits_into_a_line_of_the_log(facts, seen):
+    assert OrganizationFailure(errors.NOT_JSON, facts).seen == seen
+
+
+def test_one_failure_may_be_final_though_its_kind_is_not():
+    assert OrganizationFailure(errors.RATE_LIMITED, Facts("a")).ask_again
+    assert not OrganizationFailure(errors.RATE_LIMITED, Facts("a"), ask_again=False).ask_again
+    assert not OrganizationFailure(errors.FORBIDDEN, Facts("a")).ask_again
+
+
+def test_a_failure_is_the_users_to_fix_unless_said_otherwise():
+    failure = Failure("No such stream.")
+    assert (failure.failure_type, failure.internal_message) == (CONFIG, "No such stream.")
+    assert error_of(failure).stream_descriptor is None
+    assert error_of(failure, "given").stream_descriptor.name == "given"
+    other = Failure("It failed.", "why", TRANSIENT, stream="appointments")
+    assert (error_of(other).failure_type, error_of(other).internal_message) == (TRANSIENT, "why")
+    assert error_of(other).stream_descriptor.name == "appointments"
+
+
+def test_a_foreseen_failure_carries_no_stack_trace_and_no_secret():
+    update_secrets(["t0ken"])
+    try:
+        raise Failure("bad t0ken", "seen t0ken") from ValueError("rows")
+    except Failure as caught:
+        error = error_of(caught)
+    assert (error.message, error.internal_message, error.stack_trace) == ("bad ****", "seen ****", None)
+
+
+def test_an_error_nobody_foresaw_has_its_stack_trace_in_the_traces_own_field_alone():
+    update_secrets(["t0ken"])
+    try:
+        raise ZeroDivisionError("t0ken\nby zero")
+    except ZeroDivisionError as error:
+        failure = OrganizationFailure.unforeseen(error, "a")
+    assert failure.kind is errors.UNFORESEEN
+    assert str(failure) == (
+        "An error that nobody foresaw ended the reading of organization a (ZeroDivisionError). "
+        "Report it to the connector's maintainers, with its stack trace."
+    )
+    assert failure.internal_message == "unforeseen: ZeroDivisionError; organization a, try 1; **** by zero"
+    trace = error_of(failure).stack_trace
+    assert trace.startswith("Traceback")
+    assert "ZeroDivisionError: ****" in trace
+    assert "t0ken" not in trace
 
 
 def test_foreign_text_is_cut_cleaned_and_masked():
     update_secrets(["t0ken"])
-    assert clean("bad t0ken\r\n\x1b[1mnow\u2028" + "x" * 500, 20) == "bad **** [1mnow xxx…"
+    assert clean("bad t0ken\r\n\x1b[1mnow\u2028\ud800\x85" + "x" * 500, 20) == "bad **** [1mnow xxx…"
+    assert clean("  a \t b ") == "a b"
+    assert clean("x" * 300) == "x" * 300
+    assert clean("x" * 301) == "x" * 299 + "…"
 
 
-def test_every_kind_has_a_sentence_that_names_whom_it_concerns():
-    fields = {"org_id": "ORG", "code": "CODE", "detail": "", "host": "HOST", "tries": "once", "said": ""}
-    for kind in errors.KINDS:
-        sentence = kind.sentence.format(**fields)
-        assert "ORG" in sentence
-        assert "CODE" in sentence or kind is errors.UNREACHABLE
-
-
-def test_every_code_of_the_contract_is_known():
-    assert {"INVALID_REQUEST", "NOT_CONNECTED", "CALCOM_API_ERROR", "INTERNAL_ERROR"} <= set(errors.BY_CODE)
-
-
-def test_an_expired_token_says_when():
-    assert token_expiry(jwt.encode({"exp": 1000000000}, "k" * 32)) == ": it expired on 2001-09-09 at 01:46:40 UTC"
-
-
-@pytest.mark.parametrize(
-    "token",
-    ["opaque", "a.b.c", jwt.encode({}, "k" * 32), jwt.encode({"exp": int(time.time()) + 900}, "k" * 32)],
-)
-def test_a_token_that_has_not_expired_says_nothing(token):
-    assert token_expiry(token) == ""
-
-
-@pytest.mark.parametrize("claim", ["soon", None, [], 1e300])
-def test_a_nonsensical_expiry_says_nothing(claim, monkeypatch):
-    monkeypatch.setattr(jwt, "decode", lambda *_, **__: {"exp": claim})
-    assert token_expiry("a.b.c") == ""
-
-
-def chained(outer: Exception, cause: Exception) -> Exception:
-    outer.__context__ = cause
-    return outer
-
-
-@pytest.mark.parametrize(
-    ("exception", "words"),
-    [
-        (requests.exceptions.ConnectTimeout(), "no connection was made in time"),
-        (requests.exceptions.ReadTimeout(), "no answer came in time"),
-        (requests.exceptions.SSLError(), "the TLS connection could not be made or was broken"),
-        (chained(requests.exceptions.ConnectionError(), ConnectionRefusedError()), "the connection was refused"),
-        (requests.exceptions.ConnectionError(ConnectionResetError()), "the connection was reset"),
-        (
-            requests.exceptions.ConnectionError(
-                urllib3.exceptions.MaxRetryError(
-                    None, "/", urllib3.exceptions.NameResolutionError("h", None, OSError("x"))
-                )
-            ),
-            "the host name could not be resolved",
-        ),
-        (urllib3.exceptions.IncompleteRead(1, 2), "the answer was cut short"),
-        (TimeoutError(), "the answer did not end in time"),
-        (requests.exceptions.InvalidURL(), "the request could not be made"),
-    ],
-)
-def test_a_broken_connection_is_told_by_its_cause(exception, words):
-    assert connection_words(exception) == words
-
-
-def test_a_failure_carries_no_stack_trace_and_no_secret():
-    update_secrets(["t0ken"])
-    try:
-        raise Failure(errors.NOT_JSON, "bad t0ken", "seen t0ken", "org") from ValueError("rows")
-    except Failure as caught:
-        error = caught.as_airbyte_message().trace.error
-        assert (error.message, error.internal_message, error.stack_trace) == ("bad ****", "seen ****", None)
-        assert error.stream_descriptor.name == "appointments"
-        bare = caught.without_frames()
-        assert bare.__traceback__ is bare.__cause__ is bare.__context__ is None
+@pytest.mark.parametrize("value", [None, 7, [], {"a": 1}])
+def test_what_is_no_text_is_not_repeated(value):
+    assert clean(value) == ""

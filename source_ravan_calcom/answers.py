@@ -1,0 +1,252 @@
+"""What an answer of Ravan's endpoint means: its HTTP status and its body in, rows or a kind of failure out.
+
+Pure: no request, no clock, no log. The API's own code decides first, because the contract gives no HTTP statuses for
+its codes; the HTTP status decides where there is no code that we know. A 429 is a rate limit whatever it carries.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from source_ravan_calcom import errors
+from source_ravan_calcom.errors import Kind, clean
+
+Row = dict[str, Any]
+
+CODE_LENGTH = 60
+
+HTTP_SUCCESS = 2
+"""First digit of the HTTP statuses that claim success."""
+
+HTTP_TOO_MANY_REQUESTS = 429
+
+BY_CODE: Mapping[str | int, Kind] = {
+    # The contract's codes.
+    "INVALID_REQUEST": errors.INVALID_REQUEST,
+    "NOT_CONNECTED": errors.NOT_CONNECTED,
+    "CALCOM_API_ERROR": errors.CALCOM_FAILED,
+    "INTERNAL_ERROR": errors.SERVER_FAILED,
+    # Codes of sibling endpoints, and names for a refused token in use elsewhere.
+    "NOT_FOUND": errors.NOT_FOUND,
+    "CONFLICT": errors.REQUEST_REFUSED,
+    "UNAUTHORIZED": errors.TOKEN_REFUSED,
+    "UNAUTHENTICATED": errors.TOKEN_REFUSED,
+    "INVALID_TOKEN": errors.TOKEN_REFUSED,
+    "TOKEN_EXPIRED": errors.TOKEN_REFUSED,
+    "FORBIDDEN": errors.FORBIDDEN,
+    "PERMISSION_DENIED": errors.FORBIDDEN,
+    "RATE_LIMITED": errors.RATE_LIMITED,
+    "TOO_MANY_REQUESTS": errors.RATE_LIMITED,
+    # The integer codes of the oldest error body are gRPC's.
+    3: errors.INVALID_REQUEST,
+    4: errors.SERVER_FAILED,
+    5: errors.NOT_FOUND,
+    7: errors.FORBIDDEN,
+    8: errors.RATE_LIMITED,
+    13: errors.SERVER_FAILED,
+    14: errors.SERVER_FAILED,
+    16: errors.TOKEN_REFUSED,
+}
+
+BY_STATUS: Mapping[int, Kind] = {
+    400: errors.INVALID_REQUEST,
+    401: errors.TOKEN_REFUSED,
+    403: errors.FORBIDDEN,
+    404: errors.NOT_FOUND,
+    408: errors.SERVER_FAILED,
+    422: errors.INVALID_REQUEST,
+    425: errors.SERVER_FAILED,
+}
+
+BY_STATUS_CLASS: Mapping[int, Kind] = {3: errors.REDIRECTED, 4: errors.REQUEST_REFUSED, 5: errors.SERVER_FAILED}
+"""By the status's first digit, where neither the code nor the status is known."""
+
+UNEXPLAINED = errors.SERVER_FAILED
+"""``success: false`` under a 2xx with no code that we know: never taken for an empty account."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A good answer.
+
+    Attributes:
+        rows: As Ravan sent them, in its order.
+        count: What the answer says their number is; ``None`` where it says nothing.
+        repaired: Whether half a character (a lone surrogate) was replaced somewhere in them.
+    """
+
+    rows: list[Row]
+    count: Any = None
+    repaired: bool = False
+
+
+@dataclass(frozen=True)
+class Problem:
+    """An answer that is no rows: its kind, and what fills the sentence (see :class:`errors.Facts`)."""
+
+    kind: Kind
+    code: str
+    detail: str = ""
+    said: str = ""
+
+
+def read(status: int, content: bytes | bytearray, org_id: str) -> Rows | Problem:
+    """Read one answer.
+
+    Args:
+        status: The HTTP status.
+        content: The body, decompressed.
+        org_id: The organization that was asked for. Rows of any other are never returned.
+    """
+    body, repaired = _parsed(content)
+    kind, code, said = judge(status, body)
+    if kind:
+        return Problem(kind, code, said=said)
+    if body is _BROKEN:
+        return Problem(errors.NOT_JSON, code, _kind_of_text(content))
+    try:
+        rows, count = _rows(body, org_id)
+    except _NotRows as wrong:
+        return Problem(wrong.kind, code, wrong.detail)
+    return Rows(rows, count, repaired)
+
+
+def judge(status: int, body: Any) -> tuple[Kind | None, str, str]:
+    """Judge an answer by its HTTP status and its parsed body.
+
+    Understands the three error bodies on record: the code beside ``success``, the code in an ``error`` object, and
+    an integer gRPC code.
+
+    Returns:
+        The kind, or ``None`` where the answer claims success; the code as people should see it; and Ravan's own
+        message, cleaned, or an empty string.
+    """
+    fields: Mapping[str, Any] = body if isinstance(body, dict) else {}
+    error = fields.get("error")
+    nested: Mapping[str, Any] = error if isinstance(error, dict) else {"message": error}
+    code = _first_code(fields.get("code"), nested.get("code"))
+    said = clean(fields.get("message") or nested.get("message"))
+    seen = f"HTTP {status}"
+    if code is not None:
+        seen = f"{clean(code, CODE_LENGTH) if isinstance(code, str) else f'code {code}'}, {seen}"
+    if status == HTTP_TOO_MANY_REQUESTS:
+        return errors.RATE_LIMITED, seen, said
+    if status // 100 == HTTP_SUCCESS:
+        failed = fields["success"] is not True if "success" in fields else code and "data" not in fields
+        return (BY_CODE.get(code or "", UNEXPLAINED) if failed else None), seen, said
+    by_status = BY_STATUS.get(status) or BY_STATUS_CLASS.get(status // 100, UNEXPLAINED)
+    return BY_CODE.get(code or "", by_status), seen, said
+
+
+def is_own(owner: Any, org_id: str) -> bool:
+    """Whether an organization ID in an answer is the one asked for.
+
+    IDs are UUIDs in every documented example, and the case of a UUID carries nothing.
+    """
+    return isinstance(owner, str) and owner.strip().lower() == org_id.lower()
+
+
+_BROKEN = object()
+
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def _parsed(content: bytes | bytearray) -> tuple[Any, bool]:
+    """The body, ``_BROKEN`` where it is no JSON, and whether it took a repair to read it."""
+    try:
+        return orjson.loads(content), False
+    except orjson.JSONDecodeError:
+        pass
+    # The strict parser refuses half a surrogate pair, which is half an emoji in somebody's name.
+    try:
+        text = json.dumps(json.loads(content, parse_constant=_refuse), ensure_ascii=False)
+        whole, replaced = _LONE_SURROGATE.subn("\ufffd", text)
+        return orjson.loads(whole), replaced > 0
+    except (ValueError, RecursionError):
+        return _BROKEN, False
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is not JSON")
+
+
+class _NotRows(Exception):
+    """A good status and JSON, and yet not what was asked for: the kind and what was seen."""
+
+    def __init__(self, kind: Kind, detail: str) -> None:
+        super().__init__(detail)
+        self.kind = kind
+        self.detail = detail
+
+
+def _rows(body: Any, org_id: str) -> tuple[list[Row], Any]:
+    """The rows, and what the answer says their number is."""
+    data = _field(_shaped(body, dict, "it"), "data", dict)
+    echo = data.get("org_id")
+    if echo not in (None, "") and not is_own(echo, org_id):
+        raise _NotRows(errors.OTHER_TENANT, "the bookings of another organization")
+    if data.get("appointments", ()) is None:
+        return [], data.get("count")  # as Go writes an empty list
+    rows = _field(data, "appointments", list)
+    for number, row in enumerate(rows, start=1):
+        if not isinstance(row, dict):
+            _shaped(row, dict, f"row {number}")
+        owner = row.get("organization_id")
+        if owner != org_id and owner not in (None, "") and not is_own(owner, org_id):
+            raise _NotRows(errors.OTHER_TENANT, f"a booking of another organization in row {number}")
+    try:
+        orjson.dumps([rows])  # as deep as in the messages that carry them
+    except orjson.JSONEncodeError:  # what can be parsed but not printed again
+        raise _NotRows(errors.WRONG_SHAPE, "a row is nested too deep to be passed on") from None
+    return rows, data.get("count")
+
+
+def _field(fields: Mapping[str, Any], name: str, kind: type) -> Any:
+    if name not in fields:
+        raise _NotRows(errors.WRONG_SHAPE, f"“{name}” is missing")
+    return _shaped(fields[name], kind, f"“{name}”")
+
+
+def _shaped(value: Any, kind: type, name: str) -> Any:
+    if not isinstance(value, kind):
+        raise _NotRows(errors.WRONG_SHAPE, f"{name} is {_JSON_NAMES[type(value)]}, not {_JSON_NAMES[kind]}")
+    return value
+
+
+_JSON_NAMES: dict[type, str] = {
+    type(None): "null",
+    bool: "true or false",
+    int: "a number",
+    float: "a number",
+    str: "text",
+    list: "a list",
+    dict: "an object",
+}
+
+
+def _first_code(*candidates: Any) -> str | int | None:
+    for candidate in candidates:
+        if isinstance(candidate, bool):
+            continue
+        if isinstance(candidate, str) and candidate.strip():
+            return candidate.strip()
+        if isinstance(candidate, int) and candidate:
+            return candidate
+    return None
+
+
+def _kind_of_text(content: bytes | bytearray) -> str:
+    start = content[:256].lstrip().lower()
+    if not start:
+        return "the body is empty"
+    if start.startswith((b"<!doctype html", b"<html")):
+        return "it is an HTML page"
+    if start.startswith((b"{", b"[")):
+        return "it is cut short or broken JSON"
+    return "it is some other text"

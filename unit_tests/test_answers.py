@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+import json
+
+import orjson
+import pytest
+from airbyte_cdk.models import AirbyteMessage, AirbyteMessageSerializer, AirbyteRecordMessage, Type
+
+from source_ravan_calcom import answers, errors
+from source_ravan_calcom.answers import Problem, Rows, is_own, judge, read
+from unit_tests.conftest import ORG
+
+CODES = {
+    errors.INVALID_REQUEST: ["INVALID_REQUEST", 3],
+    errors.NOT_CONNECTED: ["NOT_CONNECTED"],
+    errors.CALCOM_FAILED: ["CALCOM_API_ERROR"],
+    errors.SERVER_FAILED: ["INTERNAL_ERROR", 4, 13, 14],
+    errors.NOT_FOUND: ["NOT_FOUND", 5],
+    errors.REQUEST_REFUSED: ["CONFLICT"],
+    errors.TOKEN_REFUSED: ["UNAUTHORIZED", "UNAUTHENTICATED", "INVALID_TOKEN", "TOKEN_EXPIRED", 16],
+    errors.FORBIDDEN: ["FORBIDDEN", "PERMISSION_DENIED", 7],
+    errors.RATE_LIMITED: ["RATE_LIMITED", "TOO_MANY_REQUESTS", 8],
+}
+
+STATUSES = {
+    errors.REDIRECTED: [300, 302, 399],
+    errors.INVALID_REQUEST: [400, 422],
+    errors.TOKEN_REFUSED: [401],
+    errors.FORBIDDEN: [403],
+    errors.NOT_FOUND: [404],
+    errors.REQUEST_REFUSED: [402, 409, 418, 499],
+    errors.RATE_LIMITED: [429],
+    errors.SERVER_FAILED: [100, 408, 425, 500, 502, 503, 599],
+}
+
+
+def told(kinds: dict) -> list:
+    return [(sign, kind) for kind, signs in kinds.items() for sign in signs]
+
+
+def answer(*rows, **data) -> bytes:
+    return json.dumps({"success": True, "data": {"appointments": list(rows), **data}}).encode()
+
+
+@pytest.mark.parametrize(("code", "kind"), told(CODES))
+@pytest.mark.parametrize("status", [200, 400, 404, 500])
+def test_a_code_that_is_known_decides_whatever_the_status(status, code, kind):
+    assert judge(status, {"success": False, "code": code})[0] is kind
+    assert judge(status, {"success": False, "error": {"code": code}})[0] is kind
+
+
+@pytest.mark.parametrize(("status", "kind"), told(STATUSES))
+@pytest.mark.parametrize("body", [None, [], "text", {}, {"code": "NEVER_SEEN"}, {"code": 99}, {"success": True}])
+def test_the_status_decides_where_no_code_is_known(status, kind, body):
+    assert judge(status, body)[0] is kind
+
+
+@pytest.mark.parametrize("body", [{"code": "NOT_CONNECTED"}, {"code": 16}, {"success": True, "data": {}}, None])
+def test_a_429_is_a_rate_limit_whatever_it_carries(body):
+    assert judge(429, body)[0] is errors.RATE_LIMITED
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"success": False},
+        {"success": "yes"},
+        {"success": 1},
+        {"success": None, "data": {}},
+        {"success": False, "code": "NEVER_SEEN"},
+        {"code": "NEVER_SEEN"},
+        {"error": {"code": 99}},
+    ],
+)
+@pytest.mark.parametrize("status", [200, 299])
+def test_a_failure_under_a_good_status_is_a_failure(status, body):
+    assert judge(status, body)[0] is errors.SERVER_FAILED
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{"success": True, "data": {}}, {"data": {}}, {"data": {}, "code": "OK"}, {"success": True, "code": 7}, None],
+)
+@pytest.mark.parametrize("status", [200, 204])
+def test_what_claims_success_is_no_failure(status, body):
+    assert judge(status, body)[0] is None
+
+
+@pytest.mark.parametrize(
+    ("body", "seen", "said"),
+    [
+        ({"code": "NOT_CONNECTED", "message": "m"}, "NOT_CONNECTED, HTTP 400", "m"),
+        ({"error": {"code": "NOT_CONNECTED", "message": "m"}}, "NOT_CONNECTED, HTTP 400", "m"),
+        ({"code": "A", "error": {"code": "B", "message": "b"}, "message": "a"}, "A, HTTP 400", "a"),
+        ({"code": "", "error": {"code": " B "}}, "B, HTTP 400", ""),
+        ({"code": 0, "error": {"code": 5}}, "code 5, HTTP 400", ""),
+        ({"code": 3, "message": "m"}, "code 3, HTTP 400", "m"),
+        ({"error": "m"}, "HTTP 400", "m"),
+        ({"code": {}, "message": []}, "HTTP 400", ""),
+        ({"code": True}, "HTTP 400", ""),
+        ({"code": "A\x1b[31m\nB"}, "A [31m B, HTTP 400", ""),
+        ({"code": "C" * 61}, "C" * 59 + "…, HTTP 400", ""),
+        ("text", "HTTP 400", ""),
+    ],
+)
+def test_all_error_bodies_are_understood(body, seen, said):
+    assert judge(400, body)[1:] == (seen, said)
+
+
+def test_every_code_of_the_contract_is_known():
+    assert {"INVALID_REQUEST", "NOT_CONNECTED", "CALCOM_API_ERROR", "INTERNAL_ERROR"} <= set(answers.BY_CODE)
+
+
+def test_rows_are_handed_on_as_they_came():
+    rows: list[answers.Row] = [{"id": "2", "organization_id": ORG, "new": [{"x": None}]}, {"id": "1"}]
+    assert read(200, answer(*rows, count=7), ORG) == Rows(rows, 7)
+    assert read(200, bytearray(answer(*rows)), ORG) == Rows(rows)
+
+
+@pytest.mark.parametrize("rows", [None, []])
+def test_no_appointments_is_an_empty_account(rows):
+    body = {"success": True, "data": {"appointments": rows, "count": 0}}
+    assert read(200, json.dumps(body).encode(), ORG) == Rows([], 0)
+
+
+def test_a_failure_comes_with_its_kind_its_code_and_what_ravan_says():
+    content = b'{"success": false, "code": "NOT_CONNECTED", "message": "no\\naccount"}'
+    assert read(502, content, ORG) == Problem(errors.NOT_CONNECTED, "NOT_CONNECTED, HTTP 502", said="no account")
+    assert read(503, b"<html>", ORG) == Problem(errors.SERVER_FAILED, "HTTP 503")
+
+
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        ([], "it is a list, not an object"),
+        (None, "it is null, not an object"),
+        (True, "it is true or false, not an object"),
+        (1.5, "it is a number, not an object"),
+        ({"success": True}, "“data” is missing"),
+        ({"success": True, "data": None}, "“data” is null, not an object"),
+        ({"success": True, "data": {}}, "“appointments” is missing"),
+        ({"success": True, "data": {"appointments": "x"}}, "“appointments” is text, not a list"),
+        ({"success": True, "data": {"appointments": {}}}, "“appointments” is an object, not a list"),
+        ({"success": True, "data": {"appointments": [{}, 7]}}, "row 2 is a number, not an object"),
+    ],
+)
+def test_an_answer_of_another_shape_is_named(body, detail):
+    assert read(200, json.dumps(body).encode(), ORG) == Problem(errors.WRONG_SHAPE, "HTTP 200", detail)
+
+
+@pytest.mark.parametrize(
+    ("content", "detail"),
+    [
+        (b"", "the body is empty"),
+        (b" \n", "the body is empty"),
+        (b"\n<!DOCTYPE html><p>attendee@example.com", "it is an HTML page"),
+        (b"<HTML>", "it is an HTML page"),
+        (b'{"success": true, "data": {"appo', "it is cut short or broken JSON"),
+        (b"[1,", "it is cut short or broken JSON"),
+        (b'{"a": NaN}', "it is cut short or broken JSON"),
+        (b'{"a": -Infinity}', "it is cut short or broken JSON"),
+        (b"[" * 100_000 + b"]" * 100_000, "it is cut short or broken JSON"),
+        (b"attendee@example.com", "it is some other text"),
+        (b"\xff\xfe\x00", "it is some other text"),
+    ],
+)
+def test_an_answer_that_is_no_json_is_told_by_its_look_and_never_shown(content, detail):
+    assert read(200, content, ORG) == Problem(errors.NOT_JSON, "HTTP 200", detail)
+
+
+def test_half_a_character_is_replaced_and_said():
+    content = answer({"id": "1", "attendee_name": "A \ud83d, \ude00 \ud83d\ude00 é"}, count=1)
+    assert read(200, content, ORG) == Rows([{"id": "1", "attendee_name": "A �, � 😀 é"}], 1, repaired=True)
+
+
+def test_what_only_the_strict_parser_refuses_is_no_repair():
+    content = answer({"id": "1"}).decode().encode("utf-16")
+    assert read(200, content, ORG) == Rows([{"id": "1"}])
+
+
+@pytest.mark.parametrize("levels", [*range(245, 258), 600])
+def test_a_row_that_is_too_deep_to_be_printed_is_named(levels):
+    row = json.loads('{"a":' * levels + "1" + "}" * levels)
+    found = read(200, b'{"success":true,"data":{"appointments":[%s]}}' % json.dumps(row).encode(), ORG)
+    record = AirbyteRecordMessage(stream="appointments", data=row, emitted_at=1)
+    message = AirbyteMessageSerializer.dump(AirbyteMessage(type=Type.RECORD, record=record))
+    try:
+        orjson.dumps(message)
+    except orjson.JSONEncodeError:
+        assert found == Problem(errors.WRONG_SHAPE, "HTTP 200", "a row is nested too deep to be passed on")
+    else:
+        assert found == Rows([row])
+
+
+@pytest.mark.parametrize("echo", ["another", 7, [], {"a": 1}, False])
+def test_the_echo_of_another_organization_is_refused(echo):
+    found = read(200, answer({"id": "1"}, org_id=echo), ORG)
+    assert found == Problem(errors.OTHER_TENANT, "HTTP 200", "the bookings of another organization")
+
+
+@pytest.mark.parametrize("owner", ["another", 7, False, f"{ORG}0"])
+def test_a_row_of_another_organization_is_refused(owner):
+    found = read(200, answer({}, {"id": "1", "organization_id": owner}), ORG)
+    assert found == Problem(errors.OTHER_TENANT, "HTTP 200", "a booking of another organization in row 2")
+
+
+@pytest.mark.parametrize("own", [None, "", ORG, ORG.upper(), f" {ORG}\n"])
+def test_an_owner_that_is_absent_or_the_same_is_fine(own):
+    rows = [{"id": "1", "organization_id": own}]
+    assert read(200, answer(*rows, org_id=own), ORG) == Rows(rows)
+
+
+@pytest.mark.parametrize(
+    ("owner", "own"), [("ab-c", True), ("AB-C ", True), ("abc", False), ("", False), (None, False), (5, False)]
+)
+def test_the_case_of_an_id_carries_nothing(owner, own):
+    assert is_own(owner, "Ab-C") is own
