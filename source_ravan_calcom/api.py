@@ -1,50 +1,34 @@
-"""Ravan's ``GET /api/v1/calcom/appointments``: one request → the rows of one window, or a named failure.
+"""Ravan's ``GET /api/v1/calcom/appointments``: one request → the rows of one window, or a failure in words.
 
-The CDK's ``HttpClient`` sends, waits and tries again; this module says what an answer means (with the tables of
-:mod:`source_ravan_calcom.errors`) and how patient to be.
+What an answer means stands in :mod:`source_ravan_calcom.answers`, how an exchange is bounded in ``transport``, when
+requests may leave in ``pace``, and who asks again in ``line``. The CDK's ``HttpClient`` sends.
 """
 
 from __future__ import annotations
 
 import logging
-import random
-import threading
-from contextlib import closing
-from dataclasses import dataclass
-from datetime import datetime, timezone
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
 from time import monotonic
-from typing import Any
 
-import orjson
 import requests
-import urllib3.exceptions
 from airbyte_cdk.sources.streams.http import HttpClient
-from airbyte_cdk.sources.streams.http.error_handlers import (
-    BackoffStrategy,
-    ErrorHandler,
-    ErrorResolution,
-    ResponseAction,
-)
+from airbyte_cdk.sources.streams.http.error_handlers import ErrorHandler, ErrorResolution, ResponseAction
 from airbyte_cdk.sources.streams.http.requests_native_auth import TokenAuthenticator
-from airbyte_cdk.utils import AirbyteTracedException
-from requests.adapters import HTTPAdapter
 
-from source_ravan_calcom import errors
-from source_ravan_calcom.config import Config
-from source_ravan_calcom.errors import Failure, Kind
+from source_ravan_calcom import answers, errors, transport
+from source_ravan_calcom.answers import Problem, Row
+from source_ravan_calcom.config import Config, in_words
+from source_ravan_calcom.errors import Facts, OrganizationFailure
+from source_ravan_calcom.line import Repetition, Waiting
+from source_ravan_calcom.pace import Pace
+from source_ravan_calcom.windows import MAX_LIMIT
 
 PATH = "/api/v1/calcom/appointments"
 
-MAX_LIMIT = 200
-"""The most rows an answer can hold; the contract turns a larger ``limit`` into 50."""
-
-MAX_BODY_BYTES = 32 * 1024 * 1024
-"""Far above what 200 rows need; an endless answer must not fill the memory."""
-
-_CHUNK_BYTES = 256 * 1024
-
-Row = dict[str, Any]
+_YEAR = 365 * 24 * 60 * 60.0
 
 
 @dataclass(frozen=True)
@@ -54,34 +38,26 @@ class Patience:
     Attributes:
         connect: For the connection to be made.
         silence: For the next byte of an answer.
-        answer: For the whole answer, however steadily it drips.
-        retries: How often a request is repeated.
-        first_wait: Before the first repetition; each further one waits twice as long, with jitter.
-        first_wait_rate_limited: The same after a 429 that names no time. Cal.com counts requests by the
-            minute, so all waits together outlast one.
-        longest_wait: The most that one wait takes, whatever Retry-After asks for.
-        total: After which no request is repeated any more.
+        answer: For the whole answer, its headers included, however steadily it drips.
+        limited: Without any request getting through a rate limit, until the sync gives up.
+        repetition: Of a request that failed.
+        whole: For all organizations together; ``None`` where there is no hurry.
     """
 
     connect: float
     silence: float
     answer: float
-    retries: int
-    first_wait: float
-    first_wait_rate_limited: float
-    longest_wait: float
-    total: int
+    limited: float
+    repetition: Repetition
+    whole: float | None = None
 
 
 PATIENT = Patience(
     connect=10,
     silence=30,
     answer=45,
-    retries=4,
-    first_wait=1,
-    first_wait_rate_limited=6,
-    longest_wait=60,
-    total=120,
+    limited=300,
+    repetition=Repetition(retries=4, first_wait=1, longest_wait=60, total=120),
 )
 """For ``read``: nobody waits at a screen, and a passing fault should cost only time."""
 
@@ -89,40 +65,38 @@ IMPATIENT = Patience(
     connect=5,
     silence=10,
     answer=12,
-    retries=1,
-    first_wait=1,
-    first_wait_rate_limited=1,
-    longest_wait=3,
-    total=20,
+    limited=40,
+    repetition=Repetition(retries=1, first_wait=1, longest_wait=3, total=20),
+    whole=45,
 )
-"""For ``check``: a person waits for it, a dozen dead organizations included."""
+"""For ``check``: a person waits for it. With the last answer it takes less than a minute."""
 
 
-class AccessToken(TokenAuthenticator):
-    """Signs every attempt, until Ravan refuses the token: then no further request leaves."""
+@dataclass(frozen=True)
+class Answer:
+    """The rows of one window.
 
-    def __init__(self, token: str) -> None:
-        super().__init__(token=token)
-        self._refusal: Failure | None = None
-        self._lock = threading.Lock()
+    Attributes:
+        rows: As Ravan sent them, in its order.
+        at: The API's time when it answered, from the answer's ``Date``; the connector's own where there is none.
+        began: The API's time before the request was sent.
+    """
 
-    def __call__(self, request: Any) -> Any:
-        if self._refusal:
-            raise self._refusal
-        return super().__call__(request)
-
-    def refuse(self, failure: Failure) -> Failure:
-        """Remember the first refusal and return it: one sentence for the whole sync."""
-        with self._lock:
-            self._refusal = self._refusal or failure
-            return self._refusal
+    rows: list[Row]
+    at: datetime
+    began: datetime
 
 
-class _Session(requests.Session):
-    """A session that takes a redirect for an answer, and does not even look where it points."""
+class _Once(ErrorHandler):
+    """The client sends once and judges nothing: it would wait in the thread, and log the body of an answer."""
 
-    def get_redirect_target(self, resp: requests.Response) -> None:
-        return None
+    max_retries = 0
+    max_time = None
+
+    def interpret_response(self, response: requests.Response | Exception | None) -> ErrorResolution:
+        if isinstance(response, Exception):
+            raise response
+        return ErrorResolution(ResponseAction.SUCCESS)
 
 
 class AppointmentsApi:
@@ -130,252 +104,152 @@ class AppointmentsApi:
 
     Args:
         config: The user's settings.
-        patience: How long to wait and how often to ask again.
-        logger: Told about every repetition, and about rows that do not add up.
+        patience: How long to wait.
+        logger: Told about pauses, and about rows that do not add up.
+        on_pause: Called when a rate limit pauses all requests.
     """
 
-    def __init__(self, config: Config, patience: Patience, logger: logging.Logger) -> None:
+    def __init__(
+        self, config: Config, patience: Patience, logger: logging.Logger, on_pause: Callable[[], None] = lambda: None
+    ) -> None:
         self._config = config
         self._patience = patience
         self._logger = logger
-        self._token = AccessToken(config.access_token)
-        self._session = _Session()
-        self._session.auth = self._token
-        self._session.headers["User-Agent"] = "source-ravan-calcom"
+        self._pace = Pace(config.num_workers, logger, on_pause)
+        self._until = monotonic() + patience.whole if patience.whole else None
         # A proxy from the environment must not see a token that is meant for this machine.
-        self._session.trust_env = not config.on_loopback
-        adapter = HTTPAdapter(pool_maxsize=config.num_workers)
-        self._session.mount("https://", adapter)
-        self._session.mount("http://", adapter)
+        session = transport.Session(config.num_workers, patience.answer, trusts_environment=not config.on_loopback)
+        session.headers["User-Agent"] = "source-ravan-calcom"
+        session.auth = TokenAuthenticator(config.access_token)
+        transport.mask_proxy_passwords(config.api_url)
+        self._session = session
+        self._repaired: set[str] = set()
 
-    def rows(self, org_id: str, status: str | None = None, limit: int = MAX_LIMIT) -> list[Row]:
-        """Ask once for the rows of one window, repeating as patiently as this API was made to.
+    @property
+    def retries(self) -> int:
+        """How often a request that failed is sent again."""
+        return self._patience.repetition.retries
+
+    def close(self) -> None:
+        """Let no request leave any more, and whoever waits for it go."""
+        self._pace.close()
+
+    def ask(self, organization: Waiting, status: str | None = None, limit: int = MAX_LIMIT) -> Answer:
+        """Ask once for the rows of one window, when it is time for a request to leave.
 
         Args:
-            org_id: The organization whose bookings are asked for.
+            organization: Whose bookings are asked for; its requests are counted.
             status: One of Cal.com's filters, or ``None`` for an unfiltered request.
             limit: At most this many rows, 1 to 200.
 
-        Returns:
-            The rows as Ravan sent them, in its order.
-
         Raises:
-            Failure: The kind and the sentence of what went wrong, after the last repetition.
+            OrganizationFailure: The kind and the sentence of what went wrong.
         """
-        exchange = _Exchange(self._config, self._patience, self._logger, org_id)
-        # A client of its own for each exchange: it carries the organization that its errors are about.
-        # The connections are the session's, and shared.
-        client = HttpClient(
-            name=errors.STREAM,
-            logger=self._logger,
-            error_handler=exchange,
-            backoff_strategy=exchange,
-            session=self._session,
-            request_timeout=(self._patience.connect, self._patience.silence),
-        )
+        facts = Facts(organization.org_id, host=self._config.host, tries=organization.tries + 1)
+        left_at = self._pace.turn(self._until)
+        if left_at is None:
+            too_late = replace(facts, code="HTTP 429", detail="its turn did not come in time")
+            raise OrganizationFailure(errors.RATE_LIMITED, too_late)
+        organization.requests += 1
+        clock = datetime.now(timezone.utc)
+        try:
+            response = self._send(organization.org_id, status, limit)
+            answer = answers.read(response.status_code, response.content, organization.org_id)
+            if isinstance(answer, Problem):
+                raise self._failure(answer, facts, response, left_at)
+            self._pace.succeeded(left_at)
+        except transport.AnswerTooLarge as error:
+            raise OrganizationFailure(errors.WRONG_SHAPE, replace(facts, code=error.code, detail=str(error))) from None
+        except requests.RequestException as error:
+            words, internal = transport.words(error), f"{type(error).__name__}: {error}"
+            raise OrganizationFailure(errors.UNREACHABLE, replace(facts, detail=words, internal=internal)) from None
+        finally:
+            self._pace.ended(left_at)
+        organization.answered()
+        self._mention(answer, organization.org_id)
+        at, elapsed = _date(response), timedelta(seconds=monotonic() - left_at)
+        # The header counts whole seconds, rounded down, so the difference errs on the early side.
+        return Answer(answer.rows, at or datetime.now(timezone.utc), at - elapsed if at else clock)
+
+    def _send(self, org_id: str, status: str | None, limit: int) -> requests.Response:
         params = {"org_id": org_id, "limit": str(limit)}
         if status:
             params["status"] = status
         if self._config.agent_id:
             params["agent_id"] = self._config.agent_id
-        failure = None
-        try:
-            client.send_request(
-                "GET",
-                self._config.api_url + PATH,
-                params=params,
-                # Streamed, so that the exchange bounds the answer, and so that no debug log shows its body.
-                request_kwargs={"allow_redirects": False, "stream": True},
-            )
-        except AirbyteTracedException as error:
-            failure = error if isinstance(error, Failure) else exchange.failure
-            if failure is None:
-                raise
-        if failure is None:
-            return exchange.rows
-        raise self._token.refuse(failure) if failure.kind.stops_sync else failure
-
-
-class _Exchange(ErrorHandler, BackoffStrategy):
-    """One request and its repetitions: judges each answer and keeps the rows or the last failure."""
-
-    def __init__(self, config: Config, patience: Patience, logger: logging.Logger, org_id: str) -> None:
-        self._config = config
-        self._patience = patience
-        self._logger = logger
-        self._org_id = org_id
-        self._tries = 0
-        self._seen = ""
-        self.rows: list[Row] = []
-        self.failure: Failure | None = None
-
-    @property
-    def max_retries(self) -> int:
-        return self._patience.retries
-
-    @property
-    def max_time(self) -> int:
-        return self._patience.total
-
-    def interpret_response(self, response: requests.Response | Exception | None) -> ErrorResolution:
-        """Read the answer into ``rows``, or say whether to ask again.
-
-        Raises:
-            Failure: Where asking again can't help. Raised here rather than left to the client, which would
-                log the body of the answer.
-        """
-        self._tries += 1
-        try:
-            if isinstance(response, requests.Response):
-                self.rows = self._rows(response)
-                return ErrorResolution(ResponseAction.SUCCESS)
-            raise self._unreachable(response or ConnectionError())
-        except Failure as failure:
-            self.failure = failure
-        if self.failure.kind.action is ResponseAction.FAIL:
-            raise self.failure
-        return ErrorResolution(self.failure.kind.action, self.failure.failure_type, self.failure.message)
-
-    def backoff_time(
-        self, response_or_exception: requests.Response | requests.RequestException | None, attempt_count: int
-    ) -> float:
-        """Seconds until the request is repeated: what Retry-After asks for, else exponential with jitter."""
-        wait = _retry_after(response_or_exception)
-        if wait is None:
-            limited = self.failure is not None and self.failure.kind is errors.RATE_LIMITED
-            first = self._patience.first_wait_rate_limited if limited else self._patience.first_wait
-            wait = first * 2 ** (attempt_count - 1) * random.uniform(0.75, 1.25)  # noqa: S311
-        wait = min(wait, self._patience.longest_wait)
-        if attempt_count <= self._patience.retries:
-            self._logger.info(
-                f"Organization {self._org_id}: {self._seen}. "
-                f"Asking again in {max(wait, 1):.0f} s (try {attempt_count + 1} of {self.max_retries + 1})."
-            )
-        # The client waits one second more than it is told, and takes zero for "no answer".
-        return max(wait - 1, 0.001)
-
-    def _rows(self, response: requests.Response) -> list[Row]:
-        try:
-            with closing(response):
-                content = self._content(response)
-        except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise self._unreachable(error) from None
-        try:
-            body = orjson.loads(content)
-        except orjson.JSONDecodeError:
-            body = None
-        kind, self._seen, said = errors.judge(response.status_code, body)
-        if kind:
-            raise self._failed(kind, said=said)
-        if body is None:
-            raise self._failed(errors.NOT_JSON, _kind_of_text(content))
-        return self._checked_rows(body)
-
-    def _content(self, response: requests.Response) -> bytearray:
-        deadline = monotonic() + self._patience.answer
-        content = bytearray()
-        # read1 returns what has arrived, where read would wait for a full chunk however slowly it drips.
-        while chunk := response.raw.read1(_CHUNK_BYTES, decode_content=True):
-            content += chunk
-            if monotonic() > deadline:
-                raise TimeoutError
-            if len(content) > MAX_BODY_BYTES:
-                self._seen = f"HTTP {response.status_code}"
-                raise self._failed(errors.WRONG_SHAPE, f"it is larger than {MAX_BODY_BYTES >> 20} MB")
-        return content
-
-    def _checked_rows(self, body: Any) -> list[Row]:
-        if not isinstance(body, dict):
-            raise self._misshapen("it", body, "an object")
-        data = body.get("data")
-        if not isinstance(data, dict):
-            raise self._misshapen("“data”", data, "an object", missing="data" not in body)
-        echo = data.get("org_id")
-        if echo not in (None, "") and not self._is_own(echo):
-            raise self._failed(errors.OTHER_TENANT, "the bookings of another organization")
-        rows = data.get("appointments")
-        if rows is None and "appointments" in data:
-            rows = []
-        if not isinstance(rows, list):
-            raise self._misshapen("“appointments”", rows, "a list", missing="appointments" not in data)
-        for number, row in enumerate(rows, start=1):
-            if not isinstance(row, dict):
-                raise self._misshapen(f"row {number}", row, "an object")
-            owner = row.get("organization_id")
-            if owner != self._org_id and owner not in (None, "") and not self._is_own(owner):
-                raise self._failed(errors.OTHER_TENANT, f"a booking of another organization in row {number}")
-        count = data.get("count")
-        if count is not None and count != len(rows):
-            self._logger.warning(
-                f"Organization {self._org_id}: Ravan returned {len(rows)} rows but counts "
-                f"{count if isinstance(count, int) else 'something else'}. The rows returned are delivered."
-            )
-        return rows
-
-    def _is_own(self, org_id: Any) -> bool:
-        # Organization IDs are UUIDs in every documented example, and the case of a UUID carries nothing.
-        return isinstance(org_id, str) and org_id.strip().lower() == self._org_id.lower()
-
-    def _misshapen(self, name: str, value: Any, expected: str, missing: bool = False) -> Failure:
-        seen = "missing" if missing else f"{_JSON_NAMES[type(value)]}, not {expected}"
-        return self._failed(errors.WRONG_SHAPE, f"{name} is {seen}")
-
-    def _unreachable(self, error: Exception) -> Failure:
-        self._seen = errors.connection_words(error)
-        return self._failed(errors.UNREACHABLE, self._seen, internal=f"{type(error).__name__}: {error}")
-
-    def _failed(self, kind: Kind, detail: str = "", said: str = "", internal: str = "") -> Failure:
-        if kind is errors.TOKEN_REFUSED:
-            detail = errors.token_expiry(self._config.access_token)
-        sentence = kind.sentence.format(
-            org_id=self._org_id,
-            code=self._seen,
-            detail=detail,
-            host=self._config.host,
-            tries="once" if self._tries == 1 else f"{self._tries} times",
-            said=errors.quoted(said),
+        # A client of its own for each request: it remembers those that failed.
+        client = HttpClient(
+            name="appointments",
+            logger=self._logger,
+            error_handler=_Once(),
+            session=self._session,
+            request_timeout=(self._patience.connect, self._patience.silence),
         )
-        facts = f"{kind.name}: {self._seen}; GET {PATH}, organization {self._org_id}, try {self._tries}"
-        if internal:
-            facts += f"; {errors.clean(internal, errors.MESSAGE_LENGTH)}"
-        return Failure(kind, sentence, facts, self._org_id)
+        # Streamed for the client, which shows the bodies of all others in its debug log.
+        url, streamed = self._config.api_url + PATH, {"stream": True}
+        return client.send_request("GET", url, params=params, request_kwargs=streamed)[1]
+
+    def _failure(
+        self, problem: Problem, facts: Facts, response: requests.Response, left_at: float
+    ) -> OrganizationFailure:
+        kind, detail, ask_again = problem.kind, problem.detail, problem.kind.ask_again
+        expires = self._config.token_expires_at
+        if kind is errors.RATE_LIMITED:
+            detail, ask_again = self._limited(response, left_at)
+        else:
+            self._pace.succeeded(left_at)
+        if kind is errors.TOKEN_REFUSED and expires and expires < datetime.now(timezone.utc):
+            kind, detail = errors.TOKEN_EXPIRED, in_words(expires)
+        facts = replace(facts, code=problem.code, detail=detail, said=problem.said)
+        return OrganizationFailure(kind, facts, ask_again=ask_again)
+
+    def _limited(self, response: requests.Response, left_at: float) -> tuple[str, bool]:
+        """Pause for a 429; returns the words for giving up, and whether to ask again instead."""
+        retry_after = _retry_after(response)
+        since = self._pace.refused(left_at, retry_after)
+        if retry_after and retry_after > self._patience.limited:
+            until = datetime.now(timezone.utc) + timedelta(seconds=retry_after)
+            return f"it asks to wait until {in_words(until)}", False
+        if since > self._patience.limited:
+            return f"no request got through for {since / 60:.0f} minutes", False
+        return "the limit was reached", True
+
+    def _mention(self, answer: answers.Rows, org_id: str) -> None:
+        if answer.count is not None and answer.count != len(answer.rows):
+            counts = answer.count if isinstance(answer.count, int) else "something else"
+            self._logger.warning(
+                f"Organization {org_id}: Ravan returned {len(answer.rows)} rows but counts {counts}. "
+                "The rows returned are delivered."
+            )
+        if answer.repaired and org_id not in self._repaired:
+            self._repaired.add(org_id)
+            self._logger.warning(
+                f"Organization {org_id}: a text held half a character. It is delivered with � in its place."
+            )
 
 
-_JSON_NAMES: dict[type, str] = {
-    type(None): "null",
-    bool: "true or false",
-    int: "a number",
-    float: "a number",
-    str: "text",
-    list: "a list",
-    dict: "an object",
-}
+def _date(response: requests.Response) -> datetime | None:
+    """The API's time, from the answer's ``Date`` header."""
+    return _http_date(response.headers.get("Date", ""))
 
 
-def _kind_of_text(content: bytearray) -> str:
-    start = content[:256].lstrip().lower()
-    if not start:
-        return "the body is empty"
-    if start.startswith((b"<!doctype html", b"<html")):
-        return "it is an HTML page"
-    if start.startswith((b"{", b"[")):
-        return "it is cut short or broken JSON"
-    return "it is some other text"
-
-
-def _retry_after(answer: object) -> float | None:
-    """Seconds that an answer's Retry-After asks to wait, given as seconds or as a date; never negative."""
-    value = answer.headers.get("Retry-After", "").strip() if isinstance(answer, requests.Response) else ""
-    if not value:
-        return None
+def _retry_after(response: requests.Response) -> float | None:
+    """Seconds that an answer's Retry-After asks to wait, as a number or a date: none below 0, a year at most."""
+    value = response.headers.get("Retry-After", "").strip()
     try:
         seconds = float(value)
     except ValueError:
-        try:
-            at = parsedate_to_datetime(value)
-        except ValueError:
+        at = _http_date(value)
+        if at is None:
             return None
-        if at.tzinfo is None:
-            at = at.replace(tzinfo=timezone.utc)
-        seconds = (at - datetime.now(timezone.utc)).total_seconds()
-    return max(seconds, 0.0) if seconds == seconds else None  # noqa: PLR0124  NaN is no time
+        # Both times are by the API's clock, where it tells its own.
+        seconds = (at - (_date(response) or datetime.now(timezone.utc))).total_seconds()
+    return min(max(seconds, 0.0), _YEAR) if seconds == seconds else None  # noqa: PLR0124  NaN is no time
+
+
+def _http_date(text: str) -> datetime | None:
+    try:
+        at = parsedate_to_datetime(text)
+        return at.replace(tzinfo=timezone.utc) if at.tzinfo is None else at.astimezone(timezone.utc)
+    except (ValueError, OverflowError):
+        return None

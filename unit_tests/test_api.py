@@ -4,40 +4,41 @@ import gzip
 import json
 import logging
 import zlib
+from datetime import datetime, timedelta, timezone
 
+import jwt
 import pytest
 import requests
-import requests_mock
 
-from source_ravan_calcom import errors
-from source_ravan_calcom.api import IMPATIENT, PATIENT, AppointmentsApi
+from source_ravan_calcom import errors, transport
+from source_ravan_calcom.api import IMPATIENT, PATIENT, Answer, AppointmentsApi
 from source_ravan_calcom.config import Config
-from source_ravan_calcom.errors import Failure
-from unit_tests.conftest import LOGGER, ORG
+from source_ravan_calcom.errors import OrganizationFailure
+from source_ravan_calcom.line import Waiting
+from unit_tests.conftest import LOGGER, ORG, URL
 
-URL = "http://127.0.0.1:9/api/v1/calcom/appointments"
 GOOD = {"success": True, "data": {"appointments": [{"id": "1"}], "count": 1, "org_id": ORG}}
-
-
-@pytest.fixture
-def http():
-    with requests_mock.Mocker() as mocker:
-        yield mocker
+DATE = "Mon, 01 Jun 2026 12:00:00 GMT"
+NOON = datetime(2026, 6, 1, 12, tzinfo=timezone.utc)
 
 
 def api(settings, patience=PATIENT, **more) -> AppointmentsApi:
     return AppointmentsApi(Config.parse({**settings, **more}), patience, LOGGER)
 
 
-def failure(settings, patience=PATIENT, **more) -> Failure:
-    with pytest.raises(Failure) as caught:
-        api(settings, patience, **more).rows(ORG)
+def ask(endpoint: AppointmentsApi, *arguments, **options) -> Answer:
+    return endpoint.ask(Waiting(ORG), *arguments, **options)
+
+
+def failure(settings, patience=PATIENT, **more) -> OrganizationFailure:
+    with pytest.raises(OrganizationFailure) as caught:
+        ask(api(settings, patience, **more))
     return caught.value
 
 
 def test_a_request_asks_for_as_many_rows_as_there_are(http, settings):
     http.get(URL, json=GOOD)
-    assert api(settings, access_token="Bearer tok").rows(ORG) == [{"id": "1"}]
+    assert ask(api(settings, access_token="Bearer tok")).rows == [{"id": "1"}]
     sent = http.last_request
     assert sent.qs == {"org_id": [ORG], "limit": ["200"]}
     assert sent.headers["Authorization"] == "Bearer tok"
@@ -46,143 +47,62 @@ def test_a_request_asks_for_as_many_rows_as_there_are(http, settings):
 
 def test_status_agent_and_limit_are_passed_on(http, settings):
     http.get(URL, json=GOOD)
-    api(settings, agent_id="agent").rows(ORG, "past", limit=1)
+    ask(api(settings, agent_id="agent"), "past", limit=1)
     assert http.last_request.qs == {"org_id": [ORG], "limit": ["1"], "status": ["past"], "agent_id": ["agent"]}
+
+
+def test_requests_are_counted_as_they_are_sent_and_success_forgets_the_failures(http, settings):
+    http.get(URL, [{"status_code": 502}, {"json": GOOD}])
+    endpoint, organization = api(settings), Waiting(ORG, tries=2, refusals=3, failing_since=1.0)
+    with pytest.raises(OrganizationFailure):
+        endpoint.ask(organization)
+    assert (organization.requests, organization.tries) == (1, 2)
+    endpoint.ask(organization)
+    assert (organization.requests, organization.tries, organization.refusals) == (2, 0, 0)
+    assert organization.failing_since is None
 
 
 @pytest.mark.parametrize(("encoding", "compress"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
 def test_a_compressed_answer_is_read(http, settings, encoding, compress):
     http.get(URL, content=compress(json.dumps(GOOD).encode()), headers={"Content-Encoding": encoding})
-    assert api(settings).rows(ORG) == [{"id": "1"}]
-
-
-def test_an_answer_that_can_not_be_decompressed_is_tried_again(http, settings):
-    http.get(URL, [{"content": b"not gzip", "headers": {"Content-Encoding": "gzip"}}, {"json": GOOD}])
-    assert api(settings).rows(ORG) == [{"id": "1"}]
-
-
-@pytest.mark.parametrize("rows", [None, []])
-def test_no_appointments_is_an_empty_account(http, settings, rows):
-    http.get(URL, json={"success": True, "data": {"appointments": rows, "count": 0}})
-    assert api(settings).rows(ORG) == []
+    assert ask(api(settings)).rows == [{"id": "1"}]
 
 
 @pytest.mark.parametrize(
-    ("body", "detail"),
+    ("answer", "kind", "sentence"),
     [
-        ([], "it is a list, not an object"),
-        ({"success": True}, "“data” is missing"),
-        ({"success": True, "data": None}, "“data” is null, not an object"),
-        ({"success": True, "data": {}}, "“appointments” is missing"),
-        ({"success": True, "data": {"appointments": "x"}}, "“appointments” is text, not a list"),
-        ({"success": True, "data": {"appointments": [{}, 7]}}, "row 2 is a number, not an object"),
+        ({"status_code": 502}, errors.SERVER_FAILED, "Ravan failed for organization"),
+        ({"content": b"<html>"}, errors.NOT_JSON, "it is an HTML page"),
+        ({"json": {"success": True}}, errors.WRONG_SHAPE, "“data” is missing"),
+        ({"exc": requests.exceptions.ConnectTimeout}, errors.UNREACHABLE, "no connection was made in time"),
+        (
+            {"content": b"not gzip", "headers": {"Content-Encoding": "gzip"}},
+            errors.UNREACHABLE,
+            "could not be decompressed",
+        ),
+        ({"exc": OSError("disk")}, errors.UNREACHABLE, "the connection failed"),
     ],
 )
-def test_an_answer_of_another_shape_is_named_and_not_asked_for_again(http, settings, body, detail):
-    http.get(URL, json=body)
+def test_a_failure_is_one_request_and_one_sentence(http, settings, answer, kind, sentence):
+    http.get(URL, **answer)
     caught = failure(settings)
-    assert caught.kind is errors.WRONG_SHAPE
-    assert detail in caught.message
-    assert http.call_count == 1
+    assert caught.kind is kind
+    assert sentence in caught.message
+    assert http.call_count == 1, "who asks again is the line's business"
 
 
-@pytest.mark.parametrize(
-    ("content", "detail"),
-    [
-        (b"", "the body is empty"),
-        (b"<!DOCTYPE html><p>attendee@example.com", "it is an HTML page"),
-        (b'{"success": true, "data": {"appo', "it is cut short or broken JSON"),
-        (b"attendee@example.com", "it is some other text"),
-    ],
-)
-def test_an_answer_that_is_no_json_is_tried_again_and_never_shown(http, settings, content, detail):
-    http.get(URL, content=content)
+def test_the_sentence_says_how_often_it_was_tried_and_where(http, settings):
+    http.get(URL, exc=requests.exceptions.ConnectionError(ConnectionRefusedError("refused")))
+    with pytest.raises(OrganizationFailure) as caught:
+        api(settings).ask(Waiting(ORG, tries=4))
+    assert caught.value.message.startswith(f"Could not read organization {ORG} from 127.0.0.1:9 (tried 5 times): ")
+    assert "the connection was refused" in caught.value.message
+
+
+def test_no_answer_is_ever_shown(http, settings):
+    http.get(URL, content=b"attendee@example.com")
     caught = failure(settings)
-    assert caught.kind is errors.NOT_JSON
-    assert detail in caught.message
     assert "example.com" not in caught.message + caught.internal_message
-    assert http.call_count == PATIENT.retries + 1
-
-
-@pytest.mark.parametrize("echo", ["another", 7, [], {"a": 1}])
-def test_the_echo_of_another_organization_is_refused(http, settings, echo):
-    http.get(URL, json={"success": True, "data": {"appointments": [{"id": "1"}], "org_id": echo}})
-    assert failure(settings).kind is errors.OTHER_TENANT
-
-
-@pytest.mark.parametrize("owner", ["another", 7])
-def test_a_row_of_another_organization_is_refused(http, settings, owner):
-    http.get(URL, json={"success": True, "data": {"appointments": [{}, {"id": "1", "organization_id": owner}]}})
-    assert failure(settings).kind is errors.OTHER_TENANT
-
-
-@pytest.mark.parametrize("echo", [None, "", ORG.upper(), f" {ORG}"])
-def test_an_echo_that_is_absent_or_the_same_is_fine(http, settings, echo):
-    http.get(URL, json={"success": True, "data": {"appointments": [{"id": "1"}], "org_id": echo}})
-    assert len(api(settings).rows(ORG)) == 1
-
-
-def test_a_count_that_does_not_add_up_is_warned_about(http, settings, caplog):
-    http.get(URL, json={"success": True, "data": {"appointments": [{"id": "1"}], "count": 5}})
-    api(settings).rows(ORG)
-    assert [record.levelname for record in caplog.records] == ["WARNING"]
-    assert "returned 1 rows but counts 5" in caplog.text
-
-
-def test_a_passing_fault_costs_only_time(http, settings, sleeps):
-    http.get(
-        URL, [{"status_code": 500}, {"exc": requests.exceptions.ConnectTimeout}, {"content": b"x"}, {"json": GOOD}]
-    )
-    assert len(api(settings).rows(ORG)) == 1
-    for slept, expected in zip(sleeps, (1, 2, 4), strict=True):
-        assert expected * 0.74 <= slept <= expected * 1.26 or slept == pytest.approx(1, abs=0.01)
-
-
-def test_a_lasting_fault_is_tried_as_often_as_patience_says(http, settings):
-    http.get(URL, status_code=502, json={"success": False, "code": "CALCOM_API_ERROR", "message": "down"})
-    caught = failure(settings)
-    assert caught.message == (
-        f"Cal.com failed while Ravan read organization {ORG} (CALCOM_API_ERROR, HTTP 502, tried 5 times). "
-        "The next sync tries again; if it lasts, reconnect Cal.com in Ravan. Ravan says: “down”"
-    )
-    assert http.call_count == PATIENT.retries + 1
-    http.reset()
-    failure(settings, IMPATIENT)
-    assert http.call_count == IMPATIENT.retries + 1
-
-
-@pytest.mark.parametrize(
-    ("retry_after", "seconds"),
-    [
-        ("7", 7),
-        ("0", 1),
-        ("-5", 1),
-        ("86400", PATIENT.longest_wait),
-        ("Wed, 21 Oct 2015 07:28:00 GMT", 1),
-        ("Wed, 21 Oct 2099 07:28:00 -0000", PATIENT.longest_wait),
-    ],
-)
-def test_retry_after_is_obeyed_within_bounds(http, settings, sleeps, retry_after, seconds):
-    http.get(URL, [{"status_code": 429, "headers": {"Retry-After": retry_after}}, {"json": GOOD}])
-    api(settings).rows(ORG)
-    assert sleeps == [pytest.approx(seconds, abs=0.01)]
-
-
-@pytest.mark.parametrize("retry_after", ["", "soon", "nan"])
-def test_a_429_without_a_time_waits_longer_each_time(http, settings, sleeps, retry_after):
-    http.get(URL, status_code=429, headers={"Retry-After": retry_after})
-    assert failure(settings).kind is errors.RATE_LIMITED
-    assert sleeps == sorted(sleeps)
-    assert sum(sleeps) > 60, "Cal.com counts requests by the minute"
-
-
-def test_every_repetition_is_said_and_no_server_error_is_called_a_rate_limit(http, settings, caplog):
-    http.get(URL, status_code=502)
-    with caplog.at_level(logging.INFO):
-        failure(settings)
-    ours = [record.getMessage() for record in caplog.records if "Asking again" in record.getMessage()]
-    assert [line.rpartition("(")[2] for line in ours] == [f"try {number} of 5)." for number in (2, 3, 4, 5)]
-    assert all(f"Organization {ORG}: HTTP 502." in line for line in ours)
 
 
 def test_a_redirect_is_an_answer_whatever_it_points_at(http, settings):
@@ -192,31 +112,182 @@ def test_a_redirect_is_an_answer_whatever_it_points_at(http, settings):
     assert {request.hostname for request in http.request_history} == {"127.0.0.1"}
 
 
-def test_a_refused_token_leaves_only_once(http, settings):
-    http.get(URL, status_code=401, json={"success": False, "message": "no"})
-    endpoint = api(settings)
-    with pytest.raises(Failure) as first:
-        endpoint.rows(ORG)
-    with pytest.raises(Failure) as second:
-        endpoint.rows("another")
-    assert second.value is first.value
-    assert http.call_count == 1
-
-
 def test_an_endless_answer_is_refused(http, settings, monkeypatch):
-    monkeypatch.setattr("source_ravan_calcom.api.MAX_BODY_BYTES", 1 << 20)
+    monkeypatch.setattr(transport, "MAX_BODY_BYTES", 1 << 20)
     http.get(URL, content=b" " * ((1 << 20) + 1))
-    assert "larger than 1 MB" in failure(settings).message
-
-
-def test_a_failed_connection_names_the_host(http, settings):
-    http.get(URL, exc=requests.exceptions.ConnectionError(ConnectionRefusedError("refused")))
     caught = failure(settings)
-    assert caught.message.startswith(f"Could not read organization {ORG} from 127.0.0.1:9 (tried 5 times): ")
-    assert "the connection was refused" in caught.message
+    assert caught.kind is errors.WRONG_SHAPE
+    assert "(HTTP 200): it is larger than 1 MB" in caught.message
 
 
 def test_an_environment_proxy_never_sees_a_token_for_this_machine(settings, monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", "http://proxy.example")
     assert api(settings)._session.trust_env is False
     assert api(settings, api_url="https://api.ravan.ai")._session.trust_env is True
+
+
+def test_a_count_that_does_not_add_up_is_warned_about(http, settings, caplog):
+    http.get(URL, json={"success": True, "data": {"appointments": [{"id": "1"}], "count": 5}})
+    ask(api(settings))
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "returned 1 rows but counts 5" in caplog.text
+
+
+def test_half_a_character_is_warned_about_once_and_replaced(http, settings, caplog):
+    http.get(URL, content=json.dumps(GOOD).replace('"1"', '"\\ud800"').encode())
+    endpoint = api(settings)
+    assert ask(endpoint).rows == ask(endpoint).rows == [{"id": "�"}]
+    assert caplog.text.count("a text held half a character") == 1
+
+
+# The API's time.
+
+
+def test_the_apis_time_is_the_date_of_its_answer_and_the_reading_began_before(http, settings, monkeypatch):
+    http.get(URL, json=GOOD, headers={"Date": DATE})
+    answer = ask(api(settings))
+    assert answer.at == NOON
+    assert NOON - timedelta(seconds=5) < answer.began <= NOON
+
+
+@pytest.mark.parametrize(
+    "date", [None, "", "soon", "Fri, 31 Dec 9999 23:59:59 -2359", f"Mon, 01 Jun {9**99} 12:00 GMT"]
+)
+def test_without_a_date_it_is_the_connectors_own(http, settings, date):
+    http.get(URL, json=GOOD, headers={"Date": date} if date is not None else {})
+    before = datetime.now(timezone.utc)
+    answer = ask(api(settings))
+    assert before <= answer.began <= answer.at <= datetime.now(timezone.utc)
+
+
+# Rate limits.
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"Retry-After": "7"}, 7),
+        ({"Retry-After": "0"}, 1),
+        ({"Retry-After": "-5"}, 1),
+        ({"Retry-After": "nan"}, 1),
+        ({"Retry-After": "soon"}, 1),
+        ({"Retry-After": f"Mon, 01 Jun {9**99} 12:00:00 GMT"}, 1),
+        ({}, 1),
+        ({"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}, 1),
+        # By the API's own clock, whatever ours says.
+        ({"Retry-After": "Mon, 01 Jun 2026 12:00:30 GMT", "Date": DATE}, 30),
+        ({"Retry-After": "Mon, 01 Jun 2026 12:00:30 -0000", "Date": DATE}, 30),
+    ],
+)
+def test_a_429_pauses_for_what_it_names(http, settings, clock, headers, seconds):
+    http.get(URL, [{"status_code": 429, "headers": headers}, {"json": GOOD}])
+    endpoint = api(settings)
+    with pytest.raises(OrganizationFailure) as caught:
+        ask(endpoint)
+    assert caught.value.kind is errors.RATE_LIMITED
+    assert caught.value.ask_again
+    ask(endpoint)
+    assert clock.waits == [pytest.approx(seconds)]
+
+
+def test_a_429_is_a_rate_limit_whatever_code_it_carries(http, settings):
+    http.get(URL, status_code=429, json={"success": False, "code": "NOT_CONNECTED", "message": "slow down"})
+    assert failure(settings).kind is errors.RATE_LIMITED
+
+
+def test_a_retry_after_beyond_all_patience_says_until_when(http, settings):
+    http.get(URL, status_code=429, headers={"Retry-After": "86400"})
+    caught = failure(settings)
+    assert not caught.ask_again
+    until = datetime.now(timezone.utc) + timedelta(days=1)
+    assert f"it asks to wait until {until:%Y-%m-%d} at " in caught.message
+    assert caught.kind.stops_sync
+
+
+@pytest.mark.parametrize("retry_after", ["inf", "1e300", "9" * 14, "9" * 999, "Fri, 31 Dec 9999 23:59:59 GMT"])
+def test_a_retry_after_beyond_the_calendar_is_a_year(http, settings, clock, retry_after):
+    http.get(URL, status_code=429, headers={"Retry-After": retry_after})
+    endpoint = api(settings)
+    with pytest.raises(OrganizationFailure) as caught:
+        ask(endpoint)
+    until = datetime.now(timezone.utc) + timedelta(days=365)
+    assert f"it asks to wait until {until:%Y-%m-%d} at " in caught.value.message
+    with pytest.raises(OrganizationFailure):
+        ask(endpoint)
+    assert clock.waits == [365 * 24 * 60 * 60]
+
+
+def test_it_is_given_up_only_when_nothing_got_through_for_minutes(http, settings, clock):
+    http.get(URL, status_code=429)
+    endpoint, started, tries = api(settings), clock.now, 0
+    while True:
+        tries += 1
+        with pytest.raises(OrganizationFailure) as caught:
+            ask(endpoint)
+        if not caught.value.ask_again:
+            break
+    assert 300 < clock.now - started < 320
+    assert "no request got through for 5 minutes" in caught.value.message
+    assert tries > 30
+
+
+def test_another_failure_shows_that_requests_get_through(http, settings, clock):
+    http.get(URL, [{"status_code": 429}, {"status_code": 403}, {"status_code": 429}])
+    endpoint = api(settings)
+    for _ in range(3):
+        with pytest.raises(OrganizationFailure):
+            ask(endpoint)
+        clock.now += 200
+    assert endpoint._pace._tempo.limited_since > 1_300
+
+
+def test_a_turn_that_would_come_too_late_is_not_waited_for(http, settings, clock):
+    http.get(URL, status_code=429, headers={"Retry-After": "30"})
+    endpoint = api(settings, IMPATIENT)
+    for _ in range(2):
+        with pytest.raises(OrganizationFailure) as caught:
+            ask(endpoint)
+    assert caught.value.came_too_early
+    assert http.call_count == 2
+    with pytest.raises(OrganizationFailure, match="its turn did not come in time"):
+        ask(endpoint)
+    assert http.call_count == 2
+
+
+def test_a_stop_lets_nobody_leave(http, settings):
+    endpoint = api(settings)
+    endpoint.close()
+    with pytest.raises(OrganizationFailure) as caught:
+        ask(endpoint)
+    assert caught.value.came_too_early
+    assert http.call_count == 0
+
+
+# The token.
+
+
+def jwt_that_ends(at: datetime) -> str:
+    return jwt.encode({"exp": int(at.timestamp())}, "k" * 32)
+
+
+def test_a_refused_token_that_has_expired_says_when(http, settings):
+    http.get(URL, status_code=401, json={"success": False, "message": "no"})
+    ended = datetime.now(timezone.utc) - timedelta(minutes=1)
+    caught = failure(settings, access_token=jwt_that_ends(ended))
+    assert caught.kind is errors.TOKEN_EXPIRED
+    assert f": it expired on {ended:%Y-%m-%d at %H:%M:%S} UTC. Paste a valid token" in caught.message
+    assert caught.message.endswith("Ravan says: “no”")
+
+
+@pytest.mark.parametrize("token", ["no.jwt", None])
+def test_a_refused_token_that_has_not_expired_is_just_refused(http, settings, token):
+    http.get(URL, status_code=401)
+    token = token or jwt_that_ends(datetime.now(timezone.utc) + timedelta(days=30))
+    assert failure(settings, access_token=token).kind is errors.TOKEN_REFUSED
+
+
+def test_the_debug_log_shows_neither_the_body_nor_the_token(http, settings, caplog):
+    caplog.set_level(logging.DEBUG)
+    http.get(URL, json={"success": True, "data": {"appointments": [{"id": "1", "attendee_name": "Somebody"}]}})
+    ask(api(settings))
+    assert "Somebody" not in caplog.text
