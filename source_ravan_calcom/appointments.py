@@ -1,18 +1,11 @@
-"""The ``appointments`` stream: one partition an organization, its windows, its rows.
-
-The endpoint returns at most 200 rows and has no pages. What it has is Cal.com's status filter, and each filter is
-a window of its own onto the account, with a limit of its own and an order of its own. An account that does not fit
-into one unfiltered answer is read through all of them.
-"""
+"""The ``appointments`` stream: one partition per organization, delivered whole or not at all."""
 
 from __future__ import annotations
 
 import json
 import logging
-import re
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -23,310 +16,188 @@ from airbyte_cdk.sources.streams.concurrent.partitions.partition import Partitio
 from airbyte_cdk.sources.streams.concurrent.partitions.partition_generator import PartitionGenerator
 from airbyte_cdk.sources.types import Record
 
-from source_ravan_calcom import errors
-from source_ravan_calcom.api import MAX_LIMIT, AppointmentsApi, Row
+from source_ravan_calcom import coverage, errors
+from source_ravan_calcom.api import AppointmentsApi
 from source_ravan_calcom.backlog import Backlog
-from source_ravan_calcom.changes import ChangeCursor, fingerprint
-from source_ravan_calcom.errors import STREAM, Failure
+from source_ravan_calcom.changes import Delivery, later_than
+from source_ravan_calcom.config import Config
+from source_ravan_calcom.errors import OrganizationFailure
+from source_ravan_calcom.line import Line, Waiting
+from source_ravan_calcom.outcomes import READ, Outcome
 from source_ravan_calcom.report import SyncReport
+from source_ravan_calcom.rows import CURSOR_FIELD, PRIMARY_KEY, TIME_FIELDS, normalise, utc_text
+from source_ravan_calcom.windows import Bookings, Reading
 
-PRIMARY_KEY = ["organization_id", "id"]
-CURSOR_FIELD = "synced_at"
-TIME_FIELDS = ("start_time", "end_time")
+STREAM = "appointments"
 
-SCHEMA_FILE = Path(__file__).parent / "schemas" / f"{STREAM}.json"
-
-
-@dataclass(frozen=True)
-class Window:
-    """One of Cal.com's status filters: ``status`` as it is asked for, and what it holds, in which order."""
-
-    status: str
-    holds: str
+SCHEMAS = Path(__file__).with_name("schemas")
 
 
-WINDOWS: tuple[Window, ...] = (
-    Window("unconfirmed", "pending and not over, soonest first"),
-    Window("recurring", "part of a series, not over, accepted or pending, soonest first"),
-    Window("upcoming", "accepted, or pending and not part of a series; not over, soonest first"),
-    Window("past", "accepted or pending, and over, latest first"),
-    Window("cancelled", "cancelled or rejected, whenever, latest start first"),
-)
-"""The windows, in the order in which they are read.
-
-A booking lives in this direction: it is confirmed, its time comes, it is cancelled at any point; and never back.
-Read in the same direction, a booking that changes while we read is met again in a later window, with its newest
-version, and can't slip through between two of them. The last version read is the one delivered.
-"""
-
-CAPS: Mapping[int, str] = {
-    50: "the endpoint's default, and what it falls back to",
-    100: "Cal.com's default page",
-    MAX_LIMIT: "the most the endpoint gives",
-}
-"""Row counts at which an answer may have been cut. Any other count below 200 has not been."""
-
-
-def may_be_cut(rows: int) -> bool:
-    """Whether an answer with so many rows may be missing some."""
-    return rows in CAPS or rows > MAX_LIMIT
-
-
-@dataclass(frozen=True)
-class Bookings:
-    """What was read of one organization.
-
-    Attributes:
-        rows: Each booking once, in its newest version, as Ravan sent it.
-        anonymous: How many of the rows do not say which booking they are.
-        full: The windows that may hold more than they gave, with the rows they gave.
-        refused: The windows that were added by us and that the API does not know.
-    """
-
-    rows: list[Row]
-    anonymous: int
-    full: Mapping[str, int]
-    refused: Sequence[str]
-
-
-def read_bookings(ask: Callable[[str | None], list[Row]], statuses: Sequence[str]) -> Bookings:
-    """Read one organization through as few windows as it takes.
-
-    Args:
-        ask: Asks for the rows of one window, ``None`` being the unfiltered one.
-        statuses: The windows the user chose; empty for every booking.
-
-    Returns:
-        The bookings: read with one request where the unfiltered answer was whole, else with six, else with
-        one for each chosen status.
-
-    Raises:
-        Failure: Of the first window that failed. A window that we added and that the API refuses is not a
-            failure.
-    """
-    gathered = _Gathered()
-    full: dict[str, int] = {}
-    refused: list[str] = []
-    cap = None  # the one in force, where an unfiltered answer showed it
-    windows = [window.status for window in WINDOWS if window.status in statuses]
-    if not statuses:
-        cap = gathered.add(ask(None))
-        windows = [window.status for window in WINDOWS] if may_be_cut(cap) else []
-    for status in windows:
-        try:
-            rows = gathered.add(ask(status))
-        except Failure as failure:
-            if statuses or failure.kind is not errors.INVALID_REQUEST:
-                raise
-            refused.append(status)
-            continue
-        if rows >= MAX_LIMIT or (rows == cap if cap else may_be_cut(rows)):
-            full[status] = rows
-    return Bookings(gathered.rows(), len(gathered.anonymous), full, refused)
-
-
-class _Gathered:
-    """Rows of one organization, each booking once, the last version read."""
-
-    def __init__(self) -> None:
-        self.named: dict[str, Row] = {}
-        self.anonymous: dict[tuple[bytes, int], Row] = {}
-
-    def add(self, rows: list[Row]) -> int:
-        """Take one window's rows, and return how many they were."""
-        seen: Counter[bytes] = Counter()
-        named = self.named
-        for row in rows:
-            booking = row.get("id")
-            if booking.__class__ is str and booking:
-                named[booking] = row
-            else:
-                # No id to recognise it by in another window: its content serves, and equal ones are counted.
-                content = fingerprint(row)
-                seen[content] += 1
-                self.anonymous[content, seen[content]] = row
-        return len(rows)
-
-    def rows(self) -> list[Row]:
-        return [*self.named.values(), *self.anonymous.values()]
-
-
-_TIME = re.compile(
-    r"(?P<date>\d{4}-\d\d-\d\d)[Tt ](?P<time>\d\d:\d\d(?::\d\d)?)(?P<fraction>\.\d+)?"
-    r"(?P<zone>[Zz]|(?P<sign>[+-])(?P<hours>\d\d):?(?P<minutes>\d\d)?)?"
-)
-
-
-_UTC = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z").fullmatch
-
-
-def is_utc(time: Any) -> bool:
-    """Whether a time is as we deliver it: absent, or ISO 8601 in UTC with ``Z``."""
-    return time is None or (isinstance(time, str) and _UTC(time) is not None)
-
-
-def as_utc(time: Any) -> Any:
-    """An ISO 8601 time in UTC with ``Z``, its fraction of a second kept; ``None`` for an empty string.
-
-    A time without an offset is UTC, which is what the API documents. What can't be read is returned as it is.
-    """
-    if is_utc(time) or not isinstance(time, str):
-        return time
-    if not time:
-        return None
-    match = _TIME.fullmatch(time.strip())
-    if not match:
-        return time
-    seconds = match["time"] if len(match["time"]) > len("hh:mm") else f"{match['time']}:00"
-    offset = f"{match['sign'] or '+'}{match['hours'] or '00'}:{match['minutes'] or '00'}"
-    try:
-        local = datetime.fromisoformat(f"{match['date']}T{seconds}{offset}")
-        utc = local.astimezone(timezone.utc)
-    except (ValueError, OverflowError):
-        return time
-    return f"{utc.replace(tzinfo=None).isoformat()}{match['fraction'] or ''}Z"
-
-
-def normalise(row: Row, org_id: str) -> int:
-    """Make a row fit the schema, in place: its owner, its times. Nothing else is altered.
-
-    Returns:
-        How many of its times can't be read, and stay as they came.
-    """
-    unreadable = 0
-    if not row.get("organization_id"):
-        row["organization_id"] = org_id
-    for name in TIME_FIELDS:
-        time = row.get(name)
-        if time is not None and not (time.__class__ is str and _UTC(time)):
-            row[name] = as_utc(time)
-            unreadable += not is_utc(row[name])
-    return unreadable
-
-
-class Organization(Partition):
+@dataclass(eq=False)
+class Organization(Waiting):
     """One organization: the unit of work, of failure, of memory and of state.
 
     Attributes:
-        org_id: As configured.
-        fingerprints: Of all its rows, once they were read for an incremental sync; ``None`` until then.
+        reading: How far it was read; an organization that comes back goes on where it was left.
     """
 
-    def __init__(
-        self,
-        org_id: str,
-        statuses: Sequence[str],
-        api: AppointmentsApi,
-        cursor: Cursor,
-        backlog: Backlog,
-        report: SyncReport,
-        logger: logging.Logger,
-    ) -> None:
-        self.org_id = org_id
-        self.fingerprints: Iterable[bytes] | None = None
-        self._statuses = statuses
-        self._api = api
-        self._cursor = cursor
-        self._backlog = backlog
-        self._report = report
-        self._logger = logger
+    reading: Reading = field(default_factory=lambda: Reading(()))
+
+
+@dataclass(frozen=True)
+class Sync:
+    """What one sync over all organizations shares.
+
+    Attributes:
+        stream: The stream that the organizations are partitions of.
+        config: The user's settings.
+        api: The endpoint.
+        line: Who is read next.
+        delivery: Which rows are sent.
+        backlog: What waits to be printed.
+        report: What became of each.
+        logger: Where odd rows are mentioned.
+    """
+
+    stream: str
+    config: Config
+    api: AppointmentsApi
+    line: Line[Organization]
+    delivery: Delivery
+    backlog: Backlog
+    report: SyncReport
+    logger: logging.Logger
+
+
+class Attempt(Partition):
+    """One attempt at reading an organization; there is another one where it comes back."""
+
+    def __init__(self, organization: Organization, sync: Sync) -> None:
+        self._organization = organization
+        self._sync = sync
 
     def read(self) -> list[Record]:
-        """The organization's records: whole or not at all.
-
-        Raises:
-            Failure: It could not be read; nothing of it was delivered.
-        """
-        self._backlog.wait_for_room()
-        if self._report.stopped_by:
-            return []
-        bookings = self._bookings()
-        if isinstance(bookings, Failure):
-            if self._report.failed(bookings):
-                raise bookings
-            return []  # what stops the sync was said by the organization that met it first
-        synced_at = datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        unreadable = sum(normalise(row, self.org_id) for row in bookings.rows)
-        self._warn(bookings, unreadable)
-        rows = self._unsent(bookings.rows)
-        self._report.read(len(bookings.rows), len(rows), bool(bookings.full or bookings.refused))
-        for row in rows:
-            row[CURSOR_FIELD] = synced_at
-        return [Record(row, STREAM) for row in rows]
+        """The organization's records: whole, or none where it failed or waits to be asked again."""
+        sync, organization = self._sync, self._organization
+        sync.backlog.wait_for_room()
+        try:
+            bookings = self._bookings()
+            return self._delivered(bookings) if bookings else []
+        except OrganizationFailure as failure:
+            wait = sync.line.again(organization, failure)
+            if wait is None:
+                sync.report.outcomes.given_up(organization.org_id, failure, organization.requests)
+            elif failure.kind is not errors.RATE_LIMITED:  # the pause is told once for all
+                tries = sync.api.retries + 1
+                sync.logger.info(
+                    f"Organization {organization.org_id}: {failure.seen}. "
+                    f"Asking again in {wait:.0f} s (try {organization.tries + 1} of {tries})."
+                )
+        except Exception as error:  # nobody foresaw it, and it is this organization's alone
+            unforeseen = OrganizationFailure.unforeseen(error, organization.org_id)
+            sync.report.outcomes.failed(organization.org_id, unforeseen, organization.requests)
+        finally:
+            sync.line.settle(organization)
+        return []
 
     def to_slice(self) -> Mapping[str, Any]:
-        """The partition as the engine's debug log shows it."""
-        return {"org_id": self.org_id}
+        """The partition for its cursor and for the engine's debug log."""
+        return {"org_id": self._organization.org_id}
 
     def stream_name(self) -> str:
         """The stream's name."""
-        return STREAM
+        return self._sync.stream
 
     def __hash__(self) -> int:
-        return hash(self.org_id)
+        return id(self)
 
-    def _bookings(self) -> Bookings | Failure:
-        try:
-            return read_bookings(self._ask, self._statuses)
-        except Failure as failure:
-            return failure.without_frames()
+    def _bookings(self) -> Bookings | None:
+        """What was read, or ``None`` where something stopped the sync."""
+        sync, organization = self._sync, self._organization
+        reading = organization.reading
+        while not reading.is_done:
+            if sync.line.is_closed:
+                sync.report.outcomes.abandoned(organization.org_id, organization.requests)
+                return None
+            try:
+                answer = sync.api.ask(organization, reading.next)
+            except OrganizationFailure as failure:
+                if failure.kind is errors.INVALID_REQUEST and reading.may_refuse:
+                    reading.refuse()
+                    continue
+                raise
+            reading.take(answer.rows, answer.at, answer.began)
+        return reading.bookings()
 
-    def _ask(self, status: str | None) -> list[Row]:
-        self._report.requested()
-        return self._api.rows(self.org_id, status)
+    def _delivered(self, bookings: Bookings) -> list[Record]:
+        sync, organization = self._sync, self._organization
+        org_id = organization.org_id
+        unreadable = sum(normalise(row, org_id) for row in bookings.rows)
+        self._mention(bookings, unreadable)
+        known = sync.delivery.known(org_id)
+        claim = coverage.claim(
+            bookings.seen, bookings.refused, bookings.began, sync.config.statuses, known.covered if known else None
+        )
+        synced_at = later_than(known.synced_at if known else None, datetime.now(timezone.utc))
+        rows = sync.delivery.unsent(org_id, bookings.rows)
+        sync.delivery.remember(org_id, synced_at, claim.kept)
+        cursor_value = utc_text(synced_at)
+        for row in rows:
+            row[CURSOR_FIELD] = cursor_value
+        full = tuple(status or "unfiltered" for status, seen in bookings.seen.items() if seen.full)
+        outcome = Outcome(
+            READ,
+            synced_at,
+            bookings_read=len(bookings.rows),
+            bookings_sent=len(rows),
+            requests=organization.requests,
+            claim=claim,
+            full_windows=full,
+        )
+        sync.report.read(org_id, outcome)
+        return [Record(row, sync.stream) for row in rows]
 
-    def _unsent(self, rows: list[Row]) -> list[Row]:
-        if not isinstance(self._cursor, ChangeCursor):
-            return rows
-        sent = self._cursor.sent(self.org_id)
-        fingerprints = [fingerprint(row) for row in rows]
-        self.fingerprints = set(fingerprints)
-        return [row for row, mark in zip(rows, fingerprints, strict=True) if mark not in sent]
-
-    def _warn(self, bookings: Bookings, unreadable: int) -> None:
-        about = f"Organization {self.org_id}: "
+    def _mention(self, bookings: Bookings, unreadable: int) -> None:
+        about = f"Organization {self._organization.org_id}: "
         if bookings.anonymous:
-            self._logger.warning(
+            self._sync.logger.warning(
                 f"{about}{bookings.anonymous} rows have no id. "
                 "They are delivered, but can't be told apart by primary key."
             )
         if unreadable:
-            self._logger.warning(
+            self._sync.logger.warning(
                 f"{about}{unreadable} values of {' and '.join(TIME_FIELDS)} are not ISO 8601 times. "
                 "They are delivered as they came."
             )
-        sentences = []
-        if bookings.full:
-            windows = ", ".join(f"{status} ({rows} rows)" for status, rows in bookings.full.items())
-            sentences.append(f"these windows were full and may hold more bookings than Ravan returned: {windows}.")
-        if bookings.refused:
-            sentences.append(
-                f"Ravan refused these windows, and what only they hold was not read: {', '.join(bookings.refused)}."
-            )
-        if sentences:
-            self._logger.warning(
-                f"{about}{' '.join(sentences)} One request gives at most {MAX_LIMIT} rows. Sync more often, in "
-                "incremental mode: the windows move with time, so the history builds up in the destination."
-            )
 
 
-class Organizations(PartitionGenerator):
-    """One partition for each configured organization."""
+class Attempts(PartitionGenerator):
+    """Attempts at every organization, until each is settled."""
 
-    def __init__(self, partitions: Iterable[Organization]) -> None:
-        self._partitions = partitions
+    def __init__(self, sync: Sync, then: Iterable[Partition] = ()) -> None:
+        self._sync = sync
+        self._then = then
 
     def generate(self) -> Iterable[Partition]:
-        """The partitions, in the user's order."""
-        yield from self._partitions
+        """The attempts in the line's order, then whatever follows them.
+
+        Raises:
+            Incomplete: At the end, where the sync is to end as a failure.
+        """
+        for organization in self._sync.line:
+            yield Attempt(organization, self._sync)
+        for organization, failure in self._sync.line.left:
+            self._sync.report.outcomes.given_up(organization.org_id, failure, organization.requests)
+        yield from self._then
+        self._sync.report.close()
 
 
-def stream(partitions: Iterable[Organization], cursor: Cursor, logger: logging.Logger) -> DefaultStream:
+def stream(partitions: PartitionGenerator, cursor: Cursor, logger: logging.Logger) -> DefaultStream:
     """The ``appointments`` stream over these partitions."""
     return DefaultStream(
-        partition_generator=Organizations(partitions),
+        partition_generator=partitions,
         name=STREAM,
-        json_schema=json.loads(SCHEMA_FILE.read_text(encoding="utf-8")),
+        json_schema=json.loads((SCHEMAS / f"{STREAM}.json").read_text(encoding="utf-8")),
         primary_key=PRIMARY_KEY,
         cursor_field=CursorField(CURSOR_FIELD),
         logger=logger,

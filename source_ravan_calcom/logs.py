@@ -1,8 +1,7 @@
-"""The one boundary where the CDK's words for a failure we foresaw are kept from the log.
+"""The one boundary where the words of the CDK and of urllib3 for what we foresaw are kept from the log.
 
-We say each of these things ourselves, with its cause and what to do: a repetition in ``api``, a failed organization
-in its error trace, the end in the summary. The CDK's lines would say it again, as a stack trace, as a Python repr,
-or as a rate limit that was none.
+We say each of these things ourselves, with its cause and what to do: a failed organization in its error trace, the end
+in the summary. Theirs would say it again, as a stack trace or as a Python repr.
 """
 
 from __future__ import annotations
@@ -11,19 +10,18 @@ import logging
 
 from source_ravan_calcom.errors import Failure
 
-LOGGER_NAMES = ("airbyte", "airbyte.source-ravan-calcom")
-"""The CDK's retry handlers log through the first, everything else through the second."""
+LOGGER_NAMES = ("airbyte", "airbyte.source-ravan-calcom", "urllib3.connectionpool", "backoff")
+"""The CDK's loggers, and those through which urllib3 and the CDK's client say that they repeat a request or do not."""
 
 _SAID_BY_US = (
-    "UserDefinedBackoffException:",  # calls every repetition a rate limit
-    "Max retry limit reached",  # shows the repr of the request
-    "Retries exhausted with backoff exception",  # with a stack trace
+    "Retrying (",  # shows the repr of the exception
+    "Giving up %s(",  # likewise
     "During the sync, the following streams did not sync successfully",  # reprs of all failures
 )
 
 
 class ForeseenFailures(logging.Filter):
-    """Drops the CDK's lines about failures that we have put into words."""
+    """Drops the lines about failures that we have put into words."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether to let a line through; stack traces of failures nobody foresaw pass."""

@@ -1,113 +1,238 @@
-"""What a sync says of itself: how far it is, what it could not read, and how it ended."""
+"""What a sync says of itself: progress, failures, holes, totals, and how it ended."""
 
 from __future__ import annotations
 
 import logging
 import threading
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from time import monotonic
 
-from airbyte_cdk.models import FailureType
-from airbyte_cdk.sources.streams.http.error_handlers import ResponseAction
+from airbyte_cdk.models import AirbyteLogMessage, AirbyteMessage, FailureType, Level, StreamDescriptor, Type
 
-from source_ravan_calcom.errors import Failure, Kind
+from source_ravan_calcom import coverage, errors
+from source_ravan_calcom.config import in_words, title
+from source_ravan_calcom.coverage import Claim
+from source_ravan_calcom.errors import SEVERITY, Failure, OrganizationFailure
+from source_ravan_calcom.outcomes import FAILED, READ, Outcome, Outcomes
 
 PROGRESS_SECONDS = 30
 
-SENTENCES_IN_SUMMARY = 10
-"""Each failure has its own error trace; the summary stays readable when a thousand organizations fail."""
+SENTENCES = 20
+"""How many organizations a message names one by one; the ``organizations`` stream and the log name them all."""
 
-_SEVERITY = (FailureType.config_error, FailureType.system_error, FailureType.transient_error)
-"""The first that any organization failed with is the sync's: transient only if every cause was."""
+NAMES = 10
+"""How many organizations a sentence lists."""
 
 
-@dataclass
-class SyncReport:
-    """Counts one sync over its organizations. Safe to use from many threads.
+class Incomplete(Failure):
+    """Raised where the engine looks for it, so that the stream ends INCOMPLETE; it prints the closing line, no error.
 
-    Args:
-        logger: Where the progress and the totals are said.
-        organizations: How many there are to read.
+    The error that closes the sync is raised by ``read``, once, after everything else was printed.
     """
 
-    logger: logging.Logger
-    organizations: int
-    _read: int = 0
-    _rows: int = 0
-    _sent: int = 0
-    _requests: int = 0
-    _incomplete: int = 0
-    _failures: list[Failure] = field(default_factory=list)
-    _stopped_by: Failure | None = None
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-    _said_at: float = field(default_factory=monotonic)
+    def as_airbyte_message(self, stream_descriptor: StreamDescriptor | None = None) -> AirbyteMessage:
+        """The closing line."""
+        return AirbyteMessage(type=Type.LOG, log=AirbyteLogMessage(level=Level.INFO, message=str(self)))
 
-    def requested(self) -> None:
-        """One request was answered or given up."""
-        with self._lock:
-            self._requests += 1
 
-    def read(self, rows: int, sent: int, incomplete: bool) -> None:
-        """One organization was read: so many bookings, so many of them delivered."""
-        with self._lock:
-            self._read += 1
-            self._rows += rows
-            self._sent += sent
-            self._incomplete += incomplete
-            now = monotonic()
-            if now - self._said_at >= PROGRESS_SECONDS:
-                self._said_at = now
-                self.logger.info(f"So far: {self._totals()}.")
+@dataclass(frozen=True)
+class Policy:
+    """What an organization that can't be read means for the sync.
 
-    def failed(self, failure: Failure) -> bool:
-        """One organization failed.
+    Attributes:
+        skips: It is left out, and the sync succeeds without it.
+        overwrites: The destination replaces its table with what this sync delivers.
+    """
 
-        Returns:
-            Whether to say so. A failure that stops the sync is said once, whomever it met first.
-        """
-        with self._lock:
-            if not failure.kind.stops_sync:
-                self._failures.append(failure)
-                return True
-            first = self._stopped_by is None
-            self._stopped_by = failure
-            return first
+    skips: bool = False
+    overwrites: bool = False
 
     @property
-    def stopped_by(self) -> Failure | None:
-        """The failure that stopped the whole sync, if one did."""
-        return self._stopped_by
+    def fails(self) -> bool:
+        """Whether one organization that can't be read fails the sync."""
+        return not self.skips or self.overwrites
 
-    def say_totals(self) -> None:
-        """The closing line."""
-        self.logger.info(f"Done: {self._totals()}.")
 
-    def summary(self) -> Failure | None:
-        """The closing error, in words: what failed and of how many; ``None`` where everything was read."""
-        if self._stopped_by:
-            return self._stopped_by
-        if not self._failures:
+class SyncReport:
+    """Tells one sync over its organizations. Safe to use from many threads.
+
+    Args:
+        stream: The stream whose errors these are.
+        org_ids: All that are to be read.
+        policy: What a failure means.
+        begins_anew: Whether nothing is remembered of earlier syncs, by design: a full refresh.
+        logger: Where it speaks.
+        emit: Where error traces are put.
+        on_stop: Called when no other organization need be asked.
+    """
+
+    def __init__(
+        self,
+        stream: str,
+        org_ids: Sequence[str],
+        policy: Policy,
+        begins_anew: bool,
+        logger: logging.Logger,
+        emit: Callable[[AirbyteMessage], None],
+        on_stop: Callable[[], None],
+    ) -> None:
+        self.outcomes = Outcomes(org_ids, self._tell_failure, on_stop)
+        self._stream = stream
+        self._policy = policy
+        self._begins_anew = begins_anew
+        self._logger = logger
+        self._emit = emit
+        self._gaps = 0
+        self._told_at = monotonic()
+        self._lock = threading.Lock()
+
+    def read(self, org_id: str, outcome: Outcome) -> None:
+        """One organization was read."""
+        self.outcomes.read(org_id, outcome)
+        with self._lock:
+            self._tell_claim(org_id, outcome.claim)
+            now = monotonic()
+            if now - self._told_at >= PROGRESS_SECONDS:
+                self._told_at = now
+                self._logger.info(f"So far: {self._totals()}.")
+
+    def close(self) -> None:
+        """All organizations are settled, or nobody is asked any more: say how it went.
+
+        Raises:
+            Incomplete: The sync is to end as a failure; :meth:`closing_error` says why.
+        """
+        self.outcomes.settle()
+        totals = f"Done: {self._totals()}."
+        self._tell_coverage()
+        if self.closing_error():
+            raise Incomplete(totals)
+        self._logger.info(totals)
+
+    def closing_error(self) -> Failure | None:
+        """The error that closes the sync, in words: what failed and of how many; ``None`` where it succeeded."""
+        stopped_by = self.outcomes.stopped_by
+        if stopped_by:
+            return Failure(str(stopped_by), stopped_by.internal_message, stopped_by.failure_type, stream=self._stream)
+        failures = self.outcomes.failures
+        some_were_read = bool(self.outcomes.tally[READ])
+        if not failures or (not self._policy.fails and some_were_read):
             return None
-        types = {failure.failure_type for failure in self._failures}
-        kind = Kind("summary", next(each for each in _SEVERITY if each in types), ResponseAction.FAIL, "{detail}")
-        sentences = sorted(failure.message or "" for failure in self._failures)
-        rest = len(sentences) - SENTENCES_IN_SUMMARY
-        told = sentences[:SENTENCES_IN_SUMMARY] + ([f"And {rest} more."] if rest > 0 else [])
+        remedy = ""
+        if self._policy.skips and self._policy.overwrites and some_were_read:
+            remedy = (
+                f"{title('failing_organizations')} is set to skip, but this connection overwrites its table, and the "
+                "rows of an organization that is left out would vanish from it. Choose a sync mode that appends."
+            )
         return Failure(
-            kind,
-            f"{len(sentences)} of {_organizations(self.organizations)} failed: {' '.join(told)}",
-            f"failed by kind: {dict(Counter(failure.kind.name for failure in self._failures))}",
-            org_id="",
+            summary(failures, len(self.outcomes.org_ids), "The organizations stream and the log name each.", remedy),
+            f"failed by kind: {dict(Counter(failure.kind.name for failure in failures))}",
+            worst(failures),
+            stream=self._stream,
         )
+
+    def _tell_failure(self, failure: OrganizationFailure) -> None:
+        if self._policy.fails:
+            self._emit(failure.as_airbyte_message(StreamDescriptor(name=self._stream)))
+        else:
+            self._logger.warning(f"Skipped: {failure}")
+
+    def _tell_claim(self, org_id: str, claim: Claim | None) -> None:
+        if claim is None:
+            return
+        if claim.doubts:
+            self._logger.warning(
+                f"Organization {org_id}: what is covered can't be told, because Ravan's answers do not hold what was "
+                f"asked for ({'; '.join(claim.doubts)}). What they held is delivered."
+            )
+        elif claim.gap:
+            self._gaps += 1
+            if self._gaps <= SENTENCES:
+                self._logger.warning(_gap_in_words(org_id, claim))
+        elif claim.covered_from and not self._begins_anew and claim.is_first:
+            self._logger.info(
+                f"Organization {org_id} is covered from {in_words(claim.covered_from)} on. What begins before lies "
+                "beyond what Ravan's endpoint can be made to give."
+            )
+
+    def _tell_coverage(self) -> None:
+        outcomes = ((org_id, self.outcomes.of(org_id)) for org_id in self.outcomes.org_ids)
+        claims = {org_id: outcome.claim for org_id, outcome in outcomes if outcome.claim}
+        if self._gaps > SENTENCES:
+            self._logger.warning(
+                f"In {self._gaps - SENTENCES} more organizations a hole opened; the organizations stream names them."
+            )
+        bounded = [org_id for org_id, claim in claims.items() if claim.covered_from or claim.covered_until]
+        if self._begins_anew and bounded:
+            names = ", ".join(bounded[:NAMES]) + (f" and {len(bounded) - NAMES} more" if len(bounded) > NAMES else "")
+            self._logger.warning(
+                f"More bookings than one sync can read: {_organizations(len(bounded))} ({names}). A full refresh "
+                "forgets what earlier ones delivered. Sync incrementally, so that the history builds up."
+            )
+        if claims:
+            counts = Counter(claim.coverage for claim in claims.values())
+            self._logger.info(
+                f"Coverage: {counts[coverage.COMPLETE]} complete, {counts[coverage.PARTIAL]} partly covered, "
+                f"{counts[coverage.UNKNOWN]} unknown"
+                + (f", {counts[coverage.FILTERED]} by the chosen statuses alone." if counts[coverage.FILTERED] else ".")
+            )
 
     def _totals(self) -> str:
-        stopped = ", the rest not asked for" if self._stopped_by else ""
+        outcomes, count = self.outcomes, len(self.outcomes.org_ids)
+        read, failed = outcomes.tally[READ], outcomes.tally[FAILED]
+        rest = count - read - failed
+        not_asked = f", {rest} not asked" if outcomes.stopped_by and rest else ""
+        everything = outcomes.all()
         return (
-            f"{self._read} of {_organizations(self.organizations)} read, {len(self._failures)} failed{stopped}; "
-            f"{self._rows} bookings read, {self._sent} delivered, {self._requests} requests; "
-            f"{_organizations(self._incomplete)} with more bookings than could be read"
+            f"{read} of {_organizations(count)} read, {failed} failed{not_asked}; "
+            f"{sum(each.bookings_read for each in everything)} bookings read, "
+            f"{sum(each.bookings_sent for each in everything)} delivered, "
+            f"{sum(each.requests for each in everything)} requests"
         )
+
+
+def summary(failures: Iterable[OrganizationFailure], organizations: int, where: str, remedy: str = "") -> str:
+    """Failures as a person can read them: counts by kind, then the most actionable sentences.
+
+    Args:
+        failures: At least one.
+        organizations: Of how many.
+        where: Where those are named that are not named here.
+        remedy: How to go on meanwhile.
+    """
+    ordered = sorted(failures, key=lambda failure: errors.KINDS.index(failure.kind))
+    kinds = Counter(failure.kind.label for failure in ordered)
+    counts = ", ".join(f"{count} {label}" for label, count in kinds.items())
+    sentences = list(dict.fromkeys(str(failure) for failure in ordered))
+    rest = len(sentences) - SENTENCES
+    lines = [f"{len(ordered)} of {_organizations(organizations)} failed ({counts}):", *sentences[:SENTENCES]]
+    lines += [f"And {rest} more. {where}"] if rest > 0 else []
+    return "\n".join([*lines, remedy] if remedy else lines)
+
+
+def worst(failures: Iterable[OrganizationFailure]) -> FailureType:
+    """Who has to act on the whole: transient only if every cause was."""
+    types = {failure.failure_type for failure in failures}
+    return next(each for each in SEVERITY if each in types)
+
+
+def _gap_in_words(org_id: str, claim: Claim) -> str:
+    assert claim.gap
+    begin, end = map(in_words, claim.gap)
+    windows = " and ".join(claim.causes)
+    if "past" in claim.causes:
+        remedy = "Sync more often."
+    else:
+        remedy = (
+            "Bookings of that time that were cancelled since the last sync may still show as accepted. Syncing more "
+            "often does not help: the window is full of cancellations of later bookings."
+        )
+    return (
+        f"Organization {org_id}: a hole opened. What begins between {begin} and {end} was not seen to the end, "
+        f"because a full window no longer reaches back to the last sync: {windows}. {remedy}"
+    )
 
 
 def _organizations(count: int) -> str:

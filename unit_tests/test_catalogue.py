@@ -136,6 +136,7 @@ def test_the_metadata_says_what_the_image_and_the_package_are():
     dockerfile = (ROOT / "Dockerfile").read_text()
     assert DATA["remoteRegistries"]["pypi"] == {"enabled": True, "packageName": "airbyte-source-ravan-calcom"}
     assert 'name="airbyte-source-ravan-calcom"' in setup
+    assert f'DOCUMENTATION = "{DATA["documentationUrl"]}"' in setup
     assert f"ARG BASE_IMAGE={DATA['connectorBuildOptions']['baseImage']}\n" in dockerfile
     assert f"io.airbyte.name={DATA['dockerRepository']}\n" in dockerfile
     assert DATA["allowedHosts"]["hosts"] == [FIELDS["api_url"]["default"].removeprefix("https://")]
@@ -144,16 +145,27 @@ def test_the_metadata_says_what_the_image_and_the_package_are():
 
 
 def test_there_is_one_version():
-    places = {
-        "setup.py": r'version="([^"]+)"',
-        "Dockerfile": r"io\.airbyte\.version=(\S+)",
-        "docs/ravan-calcom.md": r"\| (\d+\.\d+\.\d+) \|",
-        "README.md": r"source-ravan-calcom:(\d+\.\d+\.\d+)",
-        "examples/docker_run.sh": r"source-ravan-calcom:(\d+\.\d+\.\d+)",
-        "examples/kubernetes_job.yaml": r"source-ravan-calcom:(\d+\.\d+\.\d+)",
+    """The version of setup.py, wherever one of this connector's stands; scripts/release keeps it so."""
+    [version] = re.findall(r'version="(.*)"', (ROOT / "setup.py").read_text())
+    assert DATA["dockerImageTag"] == version
+    assert f"io.airbyte.version={version} " in (ROOT / "Dockerfile").read_text()
+    [latest, *_] = re.findall(r"^\| (\d+\.\d+\.\d+) \|", (ROOT / "docs" / "ravan-calcom.md").read_text(), re.MULTILINE)
+    assert latest == version
+    files = [path for pattern in ("*.md", "*/*.md", "examples/*.*", "*_tests/*.*") for path in ROOT.glob(pattern)]
+    images = {
+        path: re.findall(r"(?:source-ravan-calcom:|Docker image tag \| `)(\d[\w.]*)", path.read_text())
+        for path in files
     }
-    found = {path: re.search(pattern, (ROOT / path).read_text())[1] for path, pattern in places.items()}
-    assert set(found.values()) == {DATA["dockerImageTag"]}, found
+    assert {str(path): found for path, found in images.items() if set(found) - {version}} == {}
+    assert len(images[ROOT / "README.md"]) > 1
+
+
+def test_the_pythons_are_the_same_everywhere():
+    setup = (ROOT / "setup.py").read_text()
+    minors = re.findall(r"Python :: 3\.(\d+)", setup)
+    assert f'python_requires=">=3.{minors[0]},<3.{int(minors[-1]) + 1}"' in setup
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())
+    assert workflow["jobs"]["ci"]["strategy"]["matrix"]["python"] == [f"3.{minor}" for minor in minors]
 
 
 def test_the_licence_is_the_same_everywhere():

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
 import pytest
 
-from source_ravan_calcom.appointments import SCHEMA_FILE
+from source_ravan_calcom import coverage
 from source_ravan_calcom.config import connection_specification
 from source_ravan_calcom.errors import KINDS
 from source_ravan_calcom.source import SourceRavanCalcom
@@ -88,30 +87,43 @@ def test_the_settings_table_is_the_spec():
         assert default.strip("`") == {"statuses": "all bookings"}.get(name, str(field.get("default", "")))
 
 
-@pytest.mark.parametrize("title", [field["title"] for field in connection_specification()["properties"].values()])
-def test_every_title_is_explained(title):
-    assert title in PAGE
-
-
 def test_the_readme_names_every_setting():
     rows = table_after((ROOT / "README.md").read_text(encoding="utf-8"), "| Setting |")
     assert [cells[0].strip("`") for cells in rows] == list(connection_specification()["properties"])
 
 
-def test_the_columns_are_the_schema():
-    [stream] = SourceRavanCalcom().discover(LOGGER, {"access_token": "ey.J.w", "org_ids": ["a"]}).streams
-    rows = table_after(PAGE, "| Column | Type |")
-    assert [cells[0].strip("`") for cells in rows] == list(stream.json_schema["properties"])
-    for name, kind, _ in rows:
-        field = stream.json_schema["properties"][name.strip("`")]
+@pytest.mark.parametrize("name", ["appointments", "organizations"])
+def test_the_columns_are_the_schema(name):
+    streams = SourceRavanCalcom().discover(LOGGER, {"access_token": "ey.J.w", "org_ids": ["a"]}).streams
+    [schema] = [stream.json_schema for stream in streams if stream.name == name]
+    rows = table_after(PAGE, f"### `{name}`")
+    assert [cells[0].strip("`") for cells in rows] == list(schema["properties"])
+    for column, kind, _ in rows:
+        field = schema["properties"][column.strip("`")]
         expected = "timestamp with time zone" if field.get("format") == "date-time" else field["type"][1]
         assert kind == expected
 
 
+def test_the_page_names_both_streams():
+    streams = SourceRavanCalcom().discover(LOGGER, {"access_token": "ey.J.w", "org_ids": ["a"]}).streams
+    assert [cells[0].strip("`") for cells in table_after(PAGE, "## Supported Streams")] == [
+        each.name for each in streams
+    ]
+
+
+def test_the_page_explains_every_coverage():
+    assert [cells[0].strip("`") for cells in table_after(PAGE, "### What is complete")] == [
+        coverage.COMPLETE,
+        coverage.PARTIAL,
+        coverage.FILTERED,
+        coverage.UNKNOWN,
+    ]
+
+
 def test_the_troubleshooting_table_has_the_sentences_of_the_code():
     fields = {"org_id": "ORG", "code": "CODE", "detail": "…", "host": "HOST", "tries": "N times", "said": ""}
-    assert [cells[0] for cells in table_after(PAGE, "### Troubleshooting")] == [
-        kind.sentence.format(**fields) for kind in KINDS
+    assert [cells[:2] for cells in table_after(PAGE, "### Troubleshooting")] == [
+        [f"`{kind.name}`", kind.sentence.format(**fields)] for kind in KINDS
     ]
 
 
@@ -134,8 +146,3 @@ def test_every_link_within_the_repository_resolves(path):
         assert linked.exists(), target
         if fragment:
             assert fragment in map(anchor, headings(linked.read_text(encoding="utf-8"))), target
-
-
-def test_the_schema_file_is_the_one_discovered():
-    [stream] = SourceRavanCalcom().discover(LOGGER, {"access_token": "ey.J.w", "org_ids": ["a"]}).streams
-    assert stream.json_schema == json.loads(SCHEMA_FILE.read_text(encoding="utf-8"))
