@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import heapq
 import random
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
-from itertools import islice
+from itertools import groupby, islice
 
-LIVE = ("accepted", "pending")
 DEAD = ("cancelled", "rejected")
+"""The other statuses are ``accepted``, ``pending`` and ``awaiting_host``."""
 
 
 class Clock:
@@ -30,7 +31,7 @@ class Clock:
 
 @dataclass
 class Booking:
-    """One booking. A reschedule makes a new one; nothing is ever deleted."""
+    """One booking. A reschedule makes a new one, only seats move under the same UID; nothing is ever deleted."""
 
     uid: str
     start: datetime
@@ -49,20 +50,50 @@ class Filter:
     latest_first: bool
 
 
+def _open(booking: Booking, now: datetime) -> bool:
+    return booking.end >= now and booking.status not in DEAD
+
+
+def _upcoming(booking: Booking, now: datetime) -> bool:
+    return _open(booking, now) and (booking.status == "accepted" or not booking.recurring)
+
+
 FILTERS: dict[str | None, Filter] = {
     None: Filter(lambda b, now: True, future=None, latest_first=False),
-    "upcoming": Filter(
-        lambda b, now: b.end >= now and (b.status == "accepted" or (b.status == "pending" and not b.recurring)),
-        future=True,
-        latest_first=False,
-    ),
-    "recurring": Filter(
-        lambda b, now: b.end >= now and b.recurring and b.status in LIVE, future=True, latest_first=False
-    ),
+    "upcoming": Filter(_upcoming, future=True, latest_first=False),
+    "recurring": Filter(lambda b, now: _open(b, now) and b.recurring, future=True, latest_first=False),
     "unconfirmed": Filter(lambda b, now: b.end >= now and b.status == "pending", future=True, latest_first=False),
-    "past": Filter(lambda b, now: b.end <= now and b.status in LIVE, future=False, latest_first=True),
+    "past": Filter(lambda b, now: b.end <= now and b.status not in DEAD, future=False, latest_first=True),
     "cancelled": Filter(lambda b, now: b.status in DEAD, future=None, latest_first=True),
 }
+
+
+@dataclass(frozen=True)
+class Version:
+    """One of Cal.com's API versions.
+
+    Attributes:
+        filters: What each status shows; ``None`` is no status.
+        ignores_status: Whether every request shows ``upcoming``.
+        cap: The most rows of an answer; ``None`` where only the endpoint's own limit counts.
+        by_uid: Whether rows are ordered by UID instead of by start.
+    """
+
+    filters: Mapping[str | None, Filter]
+    ignores_status: bool = False
+    cap: int | None = None
+    by_uid: bool = False
+
+
+_HOUR = timedelta(hours=1)
+_SINCE_AN_HOUR_AGO = Filter(lambda b, now: _upcoming(b, now - _HOUR), future=None, latest_first=False)
+
+VERSIONS: Mapping[str, Version] = {
+    "2024-08-13": Version(FILTERS),
+    "2024-04-15": Version(FILTERS, ignores_status=True, cap=100),
+    "2026-05-01": Version({**FILTERS, "upcoming": _SINCE_AN_HOUR_AGO}, cap=100, by_uid=True),
+}
+"""Which of them Ravan calls is not documented."""
 
 
 def _start(booking: Booking) -> datetime:
@@ -73,19 +104,34 @@ def _start(booking: Booking) -> datetime:
 class Account:
     """One organization's primary Cal.com account.
 
+    Bookings that start together come in no fixed order, as from Cal.com: another one in each answer, also where the
+    answer is cut. The order is drawn from ``rng``, so that the same requests see the same.
+
     Attributes:
         connected: Whether the organization has one at all.
         milliseconds: Whether its times carry milliseconds, as Cal.com's own do.
         refuses: Filters that this account's version of Cal.com does not know.
+        version: The version of Cal.com's API that Ravan calls for it, one of ``VERSIONS``.
+        largest_limit: A larger ``limit`` is refused, as version 2024-04-15 does with one above 100.
+        races: How often, 0 to 1, a booking is cancelled or reinstated while it is being shown. Cal.com reads UIDs and
+            rows in two queries, so such a row contradicts its filter.
+        rng: Draws all that is left to chance.
     """
 
     org_id: str
     connected: bool = True
     milliseconds: bool = False
     refuses: tuple[str, ...] = ()
+    version: str = "2024-08-13"
+    largest_limit: int | None = None
+    races: float = 0.0
     bookings: dict[str, Booking] = field(default_factory=dict)
+    rng: random.Random = field(init=False, repr=False, compare=False)
     _by_start: list[Booking] = field(default_factory=list)
     _longest: timedelta = timedelta()
+
+    def __post_init__(self) -> None:
+        self.rng = random.Random(self.org_id)
 
     def add(self, booking: Booking) -> Booking:
         """Book."""
@@ -95,20 +141,51 @@ class Account:
         return booking
 
     def set_status(self, uid: str, status: str) -> Booking:
-        """Confirm, cancel or reject a booking."""
+        """Confirm, cancel or reject a booking, or let it wait for its host."""
         self.bookings[uid].status = status
         return self.bookings[uid]
 
-    def reschedule(self, uid: str, start: datetime, new_uid: str) -> Booking:
-        """Move a booking: the old one is cancelled, and a new one with a new UID is made."""
+    def reschedule(self, uid: str, start: datetime, new_uid: str, status: str = "accepted") -> Booking:
+        """Cancel a booking and make a new one, accepted or pending, with a UID of its own at another time."""
         old = self.set_status(uid, "cancelled")
-        return self.add(Booking(new_uid, start, start + (old.end - old.start), "accepted", old.recurring, old.attendee))
+        return self.add(Booking(new_uid, start, start + (old.end - old.start), status, old.recurring, old.attendee))
+
+    def move(self, uid: str, start: datetime) -> Booking:
+        """Move a booking under the UID it has, as those with seats do."""
+        booking = self.bookings[uid]
+        self._by_start = [each for each in self._by_start if each is not booking]
+        booking.start, booking.end = start, start + (booking.end - booking.start)
+        return self.add(booking)
+
+    def rule(self, status: str | None) -> Filter | None:
+        """What a status shows here; ``None`` where it is refused."""
+        version = VERSIONS[self.version]
+        if status in self.refuses:
+            return None
+        return version.filters.get("upcoming" if version.ignores_status else status)
 
     def shown(self, status: str | None, now: datetime, limit: int) -> list[Booking]:
         """The bookings one of Cal.com's filters shows, in its order."""
-        rule = FILTERS[status]
-        candidates = self._candidates(rule, now)
-        return list(islice((booking for booking in candidates if rule.shows(booking, now)), limit))
+        rule, version = self.rule(status), VERSIONS[self.version]
+        if rule is None:
+            raise ValueError(f"{status} is no filter of version {self.version}")
+        limit = min(limit, version.cap or limit)
+        if version.by_uid:
+            matching = (booking for booking in self._by_start if rule.shows(booking, now))
+            rows = heapq.nsmallest(limit, matching, key=lambda booking: booking.uid)
+        else:
+            rows = list(islice(self._ordered(rule, now), limit))
+        if rows and self.rng.random() < self.races:
+            raced = self.rng.choice(rows)
+            raced.status = "accepted" if raced.status in DEAD else "cancelled"
+        return rows
+
+    def _ordered(self, rule: Filter, now: datetime) -> Iterator[Booking]:
+        for _, together in groupby(self._candidates(rule, now), key=_start):
+            tied = [booking for booking in together if rule.shows(booking, now)]
+            if len(tied) > 1:
+                self.rng.shuffle(tied)
+            yield from tied
 
     def _candidates(self, rule: Filter, now: datetime) -> Iterable[Booking]:
         first, last = 0, len(self._by_start)
@@ -170,4 +247,28 @@ def generated(org_id: str, count: int, seed: int, now: datetime, *, milliseconds
                 attendee=number,
             )
         )
+    return account
+
+
+_TEAM_DAYS = range(-60, 30)
+_TEAM_HOURS = range(8, 18)
+
+
+def team(org_id: str, count: int, seed: int, now: datetime, *, hosts: int = 20) -> Account:
+    """The account of a team's admin, who is shown every host's bookings; the same for the same seed.
+
+    Each begins on the hour, in the same working hours for all hosts, so many share their start.
+
+    Raises:
+        ValueError: So many hosts have no time for so many bookings.
+    """
+    rng = random.Random(seed)
+    account = Account(org_id)
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    hours = [midnight + timedelta(days=day, hours=hour) for day in _TEAM_DAYS for hour in _TEAM_HOURS]
+    for number, place in enumerate(rng.sample(range(len(hours) * hosts), count)):
+        start = hours[place // hosts]
+        status = rng.choices(("accepted", "cancelled", "rejected", "pending", "awaiting_host"), (70, 15, 3, 8, 4))[0]
+        end = start + timedelta(minutes=rng.choice((30, 60)))
+        account.add(Booking(uid(rng), start, end, status, recurring=rng.random() < 0.1, attendee=number))
     return account

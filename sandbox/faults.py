@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any
 
 
@@ -14,28 +16,35 @@ class Fault:
 
     Attributes:
         status: HTTP status of the answer.
-        body: Its body.
+        body: Its body, or what makes it when it is first needed.
         headers: Its headers, beside the content type.
-        manner: ``answer`` sends it; ``cut`` sends half of it; ``drip`` sends a byte a second; ``stall``
-            sends nothing for ten minutes; ``reset`` breaks the connection.
+        manner: How it is sent, one of ``sandbox.manners.MANNERS``.
         times: How many requests meet it before all is well again; ``None`` for all.
         only: The window that meets it, ``"all"`` for every one.
     """
 
     status: int = 200
-    body: bytes = b""
+    body: bytes | Callable[[], bytes] = b""
     headers: Mapping[str, str] = field(default_factory=dict)
     manner: str = "answer"
     times: int | None = None
     only: str | None = "all"
+
+    @property
+    def content(self) -> bytes:
+        """The body's bytes."""
+        return self.body() if callable(self.body) else self.body
 
     def passing(self, times: int) -> Fault:
         """The same fault, gone after so many requests."""
         return replace(self, times=times)
 
 
-def _json(status: int, body: Any, headers: Mapping[str, str] | None = None) -> Fault:
-    return Fault(status, json.dumps(body).encode(), {"Content-Type": "application/json", **(headers or {})})
+_JSON = {"Content-Type": "application/json"}
+
+
+def _json(status: int, body: Any) -> Fault:
+    return Fault(status, json.dumps(body).encode(), _JSON)
 
 
 def today(status: int, code: str | None, message: str = "it failed") -> Fault:
@@ -52,6 +61,40 @@ def nested(status: int, code: str, message: str = "it failed") -> Fault:
 def grpc(status: int, code: int, message: str = "it failed") -> Fault:
     """An error in the oldest form, with an integer code."""
     return _json(status, {"code": code, "message": message, "details": []})
+
+
+def rate_limited(retry_after: str | None = None, code: str | None = None) -> Fault:
+    """A 429, with or without Retry-After."""
+    fault = today(429, code, "slow down")
+    return replace(fault, headers={**fault.headers, "Retry-After": retry_after}) if retry_after else fault
+
+
+def row(**fields: Any) -> Fault:
+    """A good answer of one row, with these fields beside its ordinary ones."""
+    booking = {"id": "odd-row", "start_time": "2026-03-25T14:00:00Z", "status": "accepted", **fields}
+    return _json(200, {"success": True, "data": {"appointments": [booking], "count": 1}})
+
+
+_DEPTH = 1000
+_BOMB_PIECES, _BOMB_PIECE_BYTES = 256, 16 * 1024 * 1024
+
+
+def _nested_row() -> bytes:
+    # Built as text: so deep a value is more than most encoders take.
+    deep = b'{"deeper":' * _DEPTH + b"null" + b"}" * _DEPTH
+    return row(deep="DEEP").content.replace(b'"DEEP"', deep)
+
+
+@cache
+def _gzip_bomb() -> bytes:
+    # White space, so that it could be the beginning of JSON, in a gzip of many equal members. A gzip shrinks to a
+    # thousandth at best; compressed twice, 4 GB are some twenty KB.
+    return gzip.compress(_gzip_members())
+
+
+@cache
+def _gzip_members() -> bytes:
+    return gzip.compress(b" " * _BOMB_PIECE_BYTES, mtime=0) * _BOMB_PIECES
 
 
 _HTML = b"<!DOCTYPE html><html><body><h1>Bad gateway</h1></body></html>"
@@ -74,11 +117,12 @@ FAULTS: Mapping[str, Fault] = {
     "internal-error": today(500, "INTERNAL_ERROR", "unexpected"),
     "bad-gateway": Fault(502, _HTML, {"Content-Type": "text/html"}),
     "failure-under-200": today(200, None, "something failed"),
-    "rate-limited": _json(429, {"success": False, "message": "slow down"}),
-    "rate-limited-seconds": _json(429, {"success": False, "message": "slow down"}, {"Retry-After": "1"}),
-    "rate-limited-date": _json(
-        429, {"success": False, "message": "slow down"}, {"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}
-    ),
+    "rate-limited": rate_limited(),
+    "rate-limited-seconds": rate_limited("1"),
+    "rate-limited-date": rate_limited("Wed, 21 Oct 2015 07:28:00 GMT"),
+    "rate-limited-zero": rate_limited("0"),
+    "rate-limited-day": rate_limited("86400"),
+    "rate-limited-not-connected": rate_limited(code="NOT_CONNECTED"),
     "html": Fault(200, _HTML, {"Content-Type": "text/html"}),
     "empty-body": Fault(200, b""),
     "broken-json": Fault(200, b'{"success": true, "data": {"appoint'),
@@ -89,10 +133,17 @@ FAULTS: Mapping[str, Fault] = {
     "other-tenants-row": _json(
         200, {"success": True, "data": {"appointments": [{"id": "x", "organization_id": "another"}]}}
     ),
+    "nested-row": Fault(200, _nested_row, _JSON),
+    "lone-surrogate": row(attendee_name="Ann \ud800 Lee"),
+    "gzip-bomb": Fault(200, _gzip_members, {**_JSON, "Content-Encoding": "gzip"}),
+    "gzip-bomb-twice": Fault(200, _gzip_bomb, {**_JSON, "Content-Encoding": "gzip, gzip"}),
     "redirect": Fault(302, b"", {"Location": "http://127.0.0.1:9/elsewhere"}),
     "cut": Fault(200, _ROWS, manner="cut"),
     "reset": Fault(manner="reset"),
     "stall": Fault(manner="stall"),
     "drip": Fault(200, _ROWS, manner="drip"),
+    "drip-headers": Fault(200, _ROWS, manner="drip-headers"),
+    "drip-chunks": Fault(200, _ROWS, manner="drip-chunks"),
+    "endless-continue": Fault(manner="endless-continue"),
 }
 """Every fault by name, as the sandbox's control routes and the tests know it."""

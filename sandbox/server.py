@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 import random
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from email.utils import format_datetime
+from weakref import WeakSet
 
 import orjson
 from aiohttp import web
 
-from sandbox.accounts import FILTERS, Account, Booking, Clock, generated, uid
-from sandbox.faults import FAULTS, Fault, today
+from sandbox.accounts import Account, Booking, Clock, generated, uid
+from sandbox.faults import FAULTS, Fault, rate_limited, today
+from sandbox.limits import Limit
+from sandbox.manners import MANNERS
 
 TOKEN = "sandbox-token"  # noqa: S105  it opens nothing but the sandbox
 
@@ -30,8 +34,6 @@ ORGANIZATIONS = {
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 200
 
-STALL_SECONDS = 600
-
 
 @dataclass
 class Sandbox:
@@ -41,10 +43,17 @@ class Sandbox:
         tokens: The tokens it accepts.
         token_requests: After so many requests no token is accepted any more; ``None`` for never.
         cap: The most rows it gives; the contract's is 200.
+        limit: What limits the rate of requests, those of all organizations together.
         delay: Seconds before each answer.
+        says_date: Whether answers carry the accounts' time in their ``Date`` header.
+        sets_cookies: Whether each answer sets a cookie that names its organization.
+        goes_stale: Whether a connection is good for one answer only, without a word: the next request on it is
+            met by its end.
         on_request: Called before each answer with the organization, the window and that organization's
             count of requests, for tests that change an account while it is read.
         requests: Every request by organization and window, for tests that count them.
+        cookies: The ``Cookie`` headers that came with the requests for each organization.
+        stale_requests: How many requests met a connection that had gone stale. They are not in ``requests``.
     """
 
     accounts: dict[str, Account] = field(default_factory=dict)
@@ -52,11 +61,18 @@ class Sandbox:
     tokens: set[str] = field(default_factory=lambda: {TOKEN})
     token_requests: int | None = None
     cap: int = MAX_LIMIT
+    limit: Limit | None = None
     delay: float = 0.0
+    says_date: bool = True
+    sets_cookies: bool = False
+    goes_stale: bool = False
     faults: dict[str, Fault] = field(default_factory=dict)
     on_request: Callable[[str, str | None, int], None] | None = None
     requests: Counter[tuple[str, str | None]] = field(default_factory=Counter)
+    cookies: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    stale_requests: int = 0
     rng: random.Random = field(default_factory=lambda: random.Random(7))
+    _answered: WeakSet[asyncio.BaseTransport] = field(default_factory=WeakSet)
 
     @classmethod
     def with_sample_accounts(cls, seed: int = 1, now: datetime | None = None) -> Sandbox:
@@ -86,9 +102,9 @@ class Sandbox:
         end = start + timedelta(minutes=30)
         return account.add(Booking(uid(self.rng), start, end, status, recurring, attendee=len(account.bookings)))
 
-    def reschedule(self, org_id: str, booking_uid: str, start: datetime) -> Booking:
-        """Move a booking."""
-        return self.accounts[org_id].reschedule(booking_uid, start, uid(self.rng))
+    def reschedule(self, org_id: str, booking_uid: str, start: datetime, status: str = "accepted") -> Booking:
+        """Cancel a booking and make a new one, accepted or pending, at another time."""
+        return self.accounts[org_id].reschedule(booking_uid, start, uid(self.rng), status)
 
     def requests_for(self, org_id: str) -> int:
         """How often an organization was asked for, over all windows."""
@@ -97,10 +113,12 @@ class Sandbox:
     def app(self) -> web.Application:
         """The web application: the endpoint, and the routes that change what is behind it."""
         app = web.Application()
+        app.on_response_prepare.append(self._head)
         app.router.add_get("/api/v1/calcom/appointments", self._appointments)
         app.router.add_post("/sandbox/book", self._book)
         app.router.add_post("/sandbox/status", self._set_status)
         app.router.add_post("/sandbox/reschedule", self._reschedule)
+        app.router.add_post("/sandbox/move", self._move)
         app.router.add_post("/sandbox/fault", self._set_fault)
         app.router.add_post("/sandbox/clock", self._set_clock)
         return app
@@ -108,20 +126,49 @@ class Sandbox:
     async def _appointments(self, request: web.Request) -> web.StreamResponse:
         org_id = request.query.get("org_id", "")
         status = request.query.get("status") or None
+        if self._is_stale(request):
+            return await MANNERS["reset"](request, Fault())
         self.requests[org_id, status] += 1
+        if "Cookie" in request.headers:
+            self.cookies[org_id].add(request.headers["Cookie"])
+        limited = self._limited()
+        if limited:
+            return await MANNERS[limited.manner](request, limited)
         if self.on_request:
             self.on_request(org_id, status, self.requests_for(org_id))
         if self.delay:
             await asyncio.sleep(self.delay)
-        fault = self._fault(request, org_id, status)
+        limit = self._limit(request.query.get("limit", ""))
+        fault = self._fault(request, org_id, status) or self._refusal(org_id, status, limit)
         if fault:
-            return await _misbehave(request, fault)
+            return await MANNERS[fault.manner](request, fault)
         agent_id = request.query.get("agent_id", "")
         account = self.accounts[org_id]
-        shown = account.shown(status, self.clock.now(), self._limit(request.query.get("limit", "")))
+        shown = account.shown(status, self.clock.now(), min(limit, self.cap))
         rows = [account.row(booking, agent_id) for booking in shown]
         data = {"appointments": rows or None, "count": len(rows), "org_id": org_id, "agent_id": agent_id}
         return _answer({"success": True, "message": "Appointments retrieved", "data": data})
+
+    def _is_stale(self, request: web.Request) -> bool:
+        transport = request.transport
+        if not (self.goes_stale and transport):
+            return False
+        stale = transport in self._answered
+        self._answered.add(transport)
+        self.stale_requests += stale
+        return stale
+
+    def _limited(self) -> Fault | None:
+        refusal = self.limit.refusal(self.clock.now()) if self.limit else None
+        return None if refusal is None else rate_limited(refusal.get("Retry-After"))
+
+    async def _head(self, request: web.Request, response: web.StreamResponse) -> None:
+        # The framework has put the real time there.
+        del response.headers["Date"]
+        if self.says_date:
+            response.headers["Date"] = format_datetime(self.clock.now(), usegmt=True)
+        if self.sets_cookies:
+            response.headers["Set-Cookie"] = f"organization={request.query.get('org_id', '')}; Path=/"
 
     def _fault(self, request: web.Request, org_id: str, status: str | None) -> Fault | None:
         token = request.headers.get("Authorization", "").removeprefix("Bearer ")
@@ -133,9 +180,9 @@ class Sandbox:
             if fault.times:
                 self.faults[org_id] = replace(fault, times=fault.times - 1)
             return fault
-        return self._refusal(org_id, status)
+        return None
 
-    def _refusal(self, org_id: str, status: str | None) -> Fault | None:
+    def _refusal(self, org_id: str, status: str | None, limit: int) -> Fault | None:
         account = self.accounts.get(org_id)
         if not org_id:
             return today(400, "INVALID_REQUEST", "org_id is required")
@@ -143,16 +190,19 @@ class Sandbox:
             return today(403, None, "access denied")
         if not account.connected:
             return FAULTS["not-connected"]
-        if status not in FILTERS or status in account.refuses:
+        if account.rule(status) is None:
             return today(400, "INVALID_REQUEST", f"unknown status {status}")
+        if limit > (account.largest_limit or limit):
+            return today(400, "INVALID_REQUEST", f"limit is larger than {account.largest_limit}")
         return None
 
-    def _limit(self, given: str) -> int:
+    @staticmethod
+    def _limit(given: str) -> int:
         try:
             limit = int(given)
         except ValueError:
             limit = DEFAULT_LIMIT
-        return min(limit if 0 < limit <= MAX_LIMIT else DEFAULT_LIMIT, self.cap)
+        return limit if 0 < limit <= MAX_LIMIT else DEFAULT_LIMIT
 
     async def _book(self, request: web.Request) -> web.Response:
         asked = await request.json()
@@ -166,7 +216,13 @@ class Sandbox:
     async def _reschedule(self, request: web.Request) -> web.Response:
         asked = await request.json()
         start = datetime.fromisoformat(asked["start"])
-        return _answer({"id": self.reschedule(asked["org_id"], asked["id"], start).uid})
+        status = asked.get("status", "accepted")
+        return _answer({"id": self.reschedule(asked["org_id"], asked["id"], start, status).uid})
+
+    async def _move(self, request: web.Request) -> web.Response:
+        asked = await request.json()
+        start = datetime.fromisoformat(asked["start"])
+        return _answer({"id": self.accounts[asked["org_id"]].move(asked["id"], start).uid})
 
     async def _set_fault(self, request: web.Request) -> web.Response:
         asked = await request.json()
@@ -183,30 +239,6 @@ class Sandbox:
 
 def _answer(body: object) -> web.Response:
     return web.Response(body=orjson.dumps(body), content_type="application/json")
-
-
-async def _misbehave(request: web.Request, fault: Fault) -> web.StreamResponse:
-    transport = request.transport
-    if fault.manner == "stall":
-        await asyncio.sleep(STALL_SECONDS)
-    if fault.manner in ("reset", "stall"):
-        if transport:
-            transport.abort()
-        return web.Response()
-    if fault.manner == "answer":
-        return web.Response(status=fault.status, body=fault.body, headers=fault.headers)
-    response = web.StreamResponse(status=fault.status, headers=fault.headers)
-    response.content_length = len(fault.body)
-    await response.prepare(request)
-    if fault.manner == "cut":
-        await response.write(fault.body[: len(fault.body) // 2])
-        if transport:
-            transport.close()
-    else:
-        for start in range(len(fault.body)):
-            await response.write(fault.body[start : start + 1])
-            await asyncio.sleep(1)
-    return response
 
 
 @contextmanager
