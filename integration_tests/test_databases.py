@@ -1,60 +1,54 @@
-"""Real databases behind PyAirbyte: what the table holds after several syncs with changes between them."""
+"""``examples/pyairbyte_sync.py`` into real databases: what the tables hold after syncs with changes between them."""
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
+import signal
 import socket
 import subprocess
-import sys
+import time
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from integration_tests.conftest import ENVIRONMENT
-from sandbox import Account, generated
+from integration_tests.examples import ROOT, Reader, commands
+from sandbox import TOKEN, Account, generated
 
 pytest.importorskip("airbyte", reason="PyAirbyte supports no Python above 3.12", exc_type=ImportError)
 import duckdb
 import psycopg
 
-ROOT = Path(__file__).parents[1]
 CAP = 50
+INSTALL, TO_DUCKDB, TO_POSTGRES = commands("pyairbyte_sync.py")
 
 
-def to_duckdb(config: Path, file: Path) -> int:
-    """Sync with the quickstart, and return how many bookings it says were new or changed."""
-    arguments = [sys.executable, "-m", "quickstart", "--config", str(config), "--database", str(file)]
-    done = subprocess.run(arguments, capture_output=True, text=True, check=True, cwd=ROOT, env=ENVIRONMENT)
-    [line] = [line for line in done.stdout.splitlines() if "bookings were new or changed" in line]
-    return int(line.split()[0])
+class Database:
+    """Where the example syncs to, and how to look into it."""
+
+    def __init__(self, command: str, connect) -> None:
+        self.command = command
+        self.query = connect
+
+    def rows(self) -> list[tuple]:
+        return self.query("SELECT id, status, start_time FROM ravan_calcom.appointments WHERE organization_id = 'org'")
+
+    def types(self) -> dict[tuple[str, str], str]:
+        """The columns' types, PyAirbyte's own columns aside."""
+        found = self.query(
+            "SELECT table_name, column_name, data_type FROM information_schema.columns "
+            "WHERE table_schema = 'ravan_calcom' AND table_name IN ('appointments', 'organizations')"
+        )
+        return {(table, column): kind.lower() for table, column, kind in found if not column.startswith("_")}
 
 
-def to_postgres(config: Path, url: str) -> int:
-    """Sync with the example script, and return how many bookings it says were new or changed."""
-    script = ROOT / "examples" / "pyairbyte_to_postgres.py"
-    environment = {**ENVIRONMENT, "DATABASE_URL": url}
-    done = subprocess.run(
-        [sys.executable, str(script), str(config)], capture_output=True, text=True, check=True, env=environment
-    )
-    return int(done.stdout.splitlines()[-1].split()[0])
-
-
-def rows_in_duckdb(file: Path) -> list[tuple]:
-    with closing(duckdb.connect(str(file))) as connection:
-        return connection.sql("SELECT id, status, start_time FROM ravan_calcom.appointments").fetchall()
-
-
-def rows_in_postgres(url: str) -> list[tuple]:
-    with psycopg.connect(url) as connection:
-        return connection.execute("SELECT id, status, start_time FROM ravan.appointments").fetchall()
-
-
-@pytest.fixture
-def postgres(tmp_path):
-    """A PostgreSQL server of our own, in a temporary directory, on loopback."""
+@pytest.fixture(scope="module")
+def postgres():
+    """A PostgreSQL server of our own, in a temporary directory, on loopback, whose times are India's."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     if not found:
         if os.environ.get("CI"):
@@ -78,30 +72,62 @@ def postgres(tmp_path):
             [*prefix, str(tools / tool), *arguments], check=True, cwd="/", stdout=subprocess.DEVNULL, timeout=60
         )
 
-    run("initdb", "-D", str(data), "-U", "ravan", "-A", "trust")
-    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={directory} -c fsync=off"
+    run("initdb", "-D", str(data), "-U", "user", "-A", "trust")
+    settings = {"listen_addresses": "127.0.0.1", "unix_socket_directories": directory, "fsync": "off"}
+    settings["timezone"] = "Asia/Kolkata"
+    options = " ".join((f"-p {port}", *(f"-c {name}={value}" for name, value in settings.items())))
     run("pg_ctl", "-D", str(data), "-w", "-l", str(directory / "log"), "-o", options, "start")
     try:
-        yield f"postgresql://ravan:unused@127.0.0.1:{port}/postgres"
+        with psycopg.connect(f"postgresql://user@127.0.0.1:{port}/postgres", autocommit=True) as connection:
+            connection.execute("CREATE DATABASE warehouse")
+        yield f"127.0.0.1:{port}"
     finally:
         run("pg_ctl", "-D", str(data), "-m", "immediate", "stop")
         shutil.rmtree(directory)
 
 
-def changed_account(sandbox) -> Account:
-    """An account past the cap, whose windows will have moved on after each sync."""
-    sandbox.cap = CAP
-    sandbox.clock.set(sandbox.clock.now().replace(minute=0, second=0, microsecond=0))
-    return sandbox.put(generated("org", 60, 5, sandbox.clock.now()))
+@pytest.fixture
+def reader(tmp_path):
+    """The example in a directory, and a temporary directory that shows what is left behind."""
+    reader = Reader(tmp_path / "reader", "pyairbyte_sync.py")
+    (tmp_path / "tmp").mkdir()
+    return reader
+
+
+@pytest.fixture(params=["duckdb", "postgres"])
+def database(request, reader):
+    if request.param == "duckdb":
+
+        def in_duckdb(query):
+            with closing(duckdb.connect(str(reader.directory / "appointments.duckdb"), read_only=True)) as connection:
+                return connection.sql(query).fetchall()
+
+        return Database(TO_DUCKDB, in_duckdb)
+    server = request.getfixturevalue("postgres")
+
+    def in_postgres(query):
+        with psycopg.connect(f"postgresql://user@{server}/warehouse") as connection:
+            return connection.execute(query).fetchall()
+
+    return Database(TO_POSTGRES.replace("localhost:5432", server), in_postgres)
+
+
+def run(reader: Reader, command: str):
+    done = reader.run(command, TMPDIR=str(reader.directory.parent / "tmp"))
+    assert list((reader.directory.parent / "tmp").iterdir()) == [], "PyAirbyte's files hold the token"
+    assert TOKEN not in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done
 
 
 def live(sandbox, account: Account) -> None:
-    """Four days of bookings, cancellations and a reschedule."""
+    """Four days of bookings, more than a window holds, cancellations and a reschedule."""
     now = sandbox.clock.now() + timedelta(days=4)
     sandbox.clock.set(now)
     ahead = account.shown("upcoming", now, 2)
-    for hours in range(1, 31):
+    for hours in range(1, 61):
         sandbox.book("org", now + timedelta(hours=hours))
+        sandbox.book("org", now - timedelta(hours=hours))
     account.set_status(ahead[0].uid, "cancelled")
     sandbox.reschedule("org", ahead[1].uid, now + timedelta(hours=40))
 
@@ -113,24 +139,108 @@ def assert_the_table_is_the_account(rows, account: Account, now) -> None:
     for uid, (status, start) in table.items():
         booking = account.bookings[uid]
         assert status == booking.status
-        assert start.replace(tzinfo=booking.start.tzinfo) == booking.start
+        assert start == booking.start.replace(tzinfo=None)
     windows = [account.shown(window, now, CAP) for window in (None, "upcoming", "past", "cancelled")]
     visible = {booking.uid for window in windows for booking in window}
     assert visible <= set(table)
     assert len(table) > len(visible), "history has built up behind the windows"
 
 
-@pytest.mark.parametrize("database", ["duckdb", "postgres"])
-def test_after_several_syncs_the_table_is_the_account(connector, sandbox, tmp_path, database, request):
-    if database == "duckdb":
-        target, sync, rows = tmp_path / "history.duckdb", to_duckdb, rows_in_duckdb
-    else:
-        target, sync, rows = request.getfixturevalue("postgres"), to_postgres, rows_in_postgres
-    account = changed_account(sandbox)
-    config = connector.config("org")
-    assert sync(config, target) == len(rows(target)) > CAP
-    for _ in range(2):
-        live(sandbox, account)
-        assert sync(config, target) >= 30 + 3
-    assert_the_table_is_the_account(rows(target), account, sandbox.clock.now())
-    assert sync(config, target) == 0
+def documented_types(database: str) -> dict[tuple[str, str], str]:
+    """What docs/sql.md says of the columns."""
+    text = (ROOT / "docs" / "sql.md").read_text()
+    column = {"duckdb": 2, "postgres": 3}[database]
+    cells = [[cell.strip().replace("`", "") for cell in line.split("|")[1:-1]] for line in text.splitlines()]
+    tables = {"appointments", "organizations"}
+    rows = [row for row in cells if len(row) == 4 and row[0] in tables]
+    return {(row[0], name.strip()): row[column] for row in rows for name in row[1].split(",")}
+
+
+def test_after_several_syncs_the_tables_are_the_accounts(connector, sandbox, reader, database, request):
+    assert reader.run(INSTALL).returncode == 0
+    sandbox.cap = CAP
+    sandbox.clock.set(sandbox.clock.now().replace(minute=0, second=0, microsecond=0))
+    # An account past the cap, whose windows will have moved on after each sync, and a small one.
+    account = sandbox.put(generated("org", 120, 5, sandbox.clock.now()))
+    sandbox.put(generated("broken", 5, 6, sandbox.clock.now()))
+    connector.directory = reader.directory
+    connector.config("org", "broken", failing_organizations="skip")
+    first = run(reader, database.command)
+    assert first.returncode == 0, first.stderr
+    assert first.stderr == ""
+    assert first.stdout == f"{len(database.rows()) + 5} bookings were new or changed.\n"
+    assert database.types() == documented_types(request.node.callspec.params["database"])
+
+    # One organization is disconnected: the other one's changes are committed, and that one is named.
+    live(sandbox, account)
+    sandbox.accounts["broken"].connected = False
+    skipped = run(reader, database.command)
+    assert skipped.returncode == 0, skipped.stderr
+    assert re.match(r"\d+ bookings were new or changed.\n *Not read: 1 of 2 organizations", skipped.stdout)
+    assert "Organization broken has no primary Cal.com account connected" in plain(skipped.stdout)
+    assert re.search(r"Holes: 1 of 2 organizations(.|\n)* org ", skipped.stdout)
+    assert_the_table_is_the_account(database.rows(), account, sandbox.clock.now())
+    assert database.query("SELECT organization_id, outcome FROM ravan_calcom.organizations ORDER BY 1") == [
+        ("broken", "failed"),
+        ("org", "read"),
+    ]
+
+    # Without skip, nothing is committed, and the reason is the connector's.
+    before = database.rows()
+    live(sandbox, account)
+    connector.config("org", "broken")
+    failed = run(reader, database.command)
+    assert failed.returncode == 1
+    assert failed.stderr.startswith("The sync failed; what was in the database is as it was.\n1 of 2 organizations")
+    assert "Organization broken has no primary Cal.com account connected" in failed.stderr
+    assert sorted(database.rows()) == sorted(before)
+
+
+def test_stopped_it_leaves_no_file_with_the_token(connector, sandbox, reader):
+    sandbox.delay = 5
+    sandbox.put(generated("org", 5, 1, sandbox.clock.now()))
+    connector.directory = reader.directory
+    connector.config("org")
+    temporary = reader.directory.parent / "tmp"
+    process = reader.start(f"export {TO_DUCKDB.replace(' python', '; exec python')}", TMPDIR=str(temporary))
+    with process:
+        while not sandbox.requests:
+            assert process.poll() is None
+            time.sleep(0.05)
+        assert any(TOKEN in file.read_text(errors="replace") for file in temporary.rglob("*") if file.is_file())
+        process.terminate()
+        process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert list(temporary.iterdir()) == []
+
+
+def test_each_schema_has_a_state_of_its_own(connector, sandbox, reader, postgres):
+    sandbox.put(generated("org", 5, 1, sandbox.clock.now()))
+    connector.directory = reader.directory
+    connector.config("org")
+    command = TO_POSTGRES.replace("localhost:5432", postgres)
+    for schema in ("group_1", "group_2"):
+        assert run(reader, f"SCHEMA={schema} {command}").stdout == "5 bookings were new or changed.\n"
+
+
+def plain(printed: str) -> str:
+    """What stands in a printed table, as one line."""
+    return " ".join(re.sub("[│┃━┏┓┗┛┡┩└┘─┴┳╇]", " ", printed).split())
+
+
+@pytest.mark.parametrize(
+    ("settings", "database", "sentence"),
+    [
+        ({"access_token": TOKEN, "org_ids": []}, "a.duckdb", "Organization IDs needs at least one entry."),
+        ({"access_token": TOKEN, "org_ids": ["x"]}, "postgresql://user@127.0.0.1:1/x", "Connection refused"),
+        ({"access_token": TOKEN, "org_ids": ["x"]}, "ravan_calcom.duckdb", "choose another name"),
+        (None, "a.duckdb", "No such file or directory: 'config.json'"),
+    ],
+)
+def test_what_can_not_work_gets_a_sentence(reader, connector, settings, database, sentence):
+    if settings is not None:
+        (reader.directory / "config.json").write_text(json.dumps({**settings, "api_url": connector.url}))
+    done = run(reader, f"DATABASE={database} python pyairbyte_sync.py config.json")
+    assert done.returncode == 1
+    assert sentence in done.stderr
+    assert len(done.stderr.splitlines()) < 5

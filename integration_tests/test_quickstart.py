@@ -2,72 +2,124 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 
 from integration_tests.conftest import ENVIRONMENT
 from sandbox import FAULTS, ORGANIZATIONS, TOKEN, generated
+from sandbox.accounts import FILTERS
 
 pytest.importorskip("airbyte", reason="PyAirbyte supports no Python above 3.12", exc_type=ImportError)
 
+import duckdb
+
+from quickstart.demo import sandbox_after
+from quickstart.run import Failed, Output, Refused, default_database, run
+from quickstart.summary import show
+from quickstart.sync import Overheard
+
 ROOT = Path(__file__).parents[1]
+SMALL = ORGANIZATIONS["small"]
 
 
-def quickstart(tmp_path: Path, *arguments: str, wait: bool = True):
-    """Run it with a temporary directory of its own, so that what it leaves behind can be seen."""
-    temporary = tmp_path / "tmp"
-    temporary.mkdir(exist_ok=True)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "quickstart", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        cwd=ROOT,
-        env={**ENVIRONMENT, "TMPDIR": str(temporary), "COLUMNS": "200"},
-    )
-    if wait:
-        process.printed, _ = process.communicate(timeout=120)
-    return process, temporary
+class Quickstart(subprocess.Popen):
+    """A run with a temporary directory of its own, so that what it leaves behind can be seen."""
+
+    def __init__(self, tmp_path: Path, *arguments: str) -> None:
+        self.temporary = tmp_path / "tmp"
+        self.temporary.mkdir(exist_ok=True)
+        super().__init__(
+            [sys.executable, "-m", "quickstart", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=ROOT,
+            env={**ENVIRONMENT, "TMPDIR": str(self.temporary), "COLUMNS": "80"},
+        )
 
 
-def test_two_syncs_of_the_sandbox_show_a_table_and_what_changed(tmp_path):
-    file = tmp_path / "sandbox.duckdb"
-    first, temporary = quickstart(tmp_path, "--database", str(file))
-    assert first.returncode == 0, first.printed
-    assert "Appointments by organization and status:" in first.printed
-    assert "Next appointments:" in first.printed
-    assert f"They are in {file}; to query it:" in first.printed
-    assert "Warning: Organization" in first.printed
-    query = first.printed.splitlines()[-1].strip()
+@dataclass
+class Done:
+    code: int
+    printed: str
+    left: list[Path]
+
+
+def quickstart(tmp_path: Path, *arguments: str) -> Done:
+    process = Quickstart(tmp_path, *arguments)
+    printed, _ = process.communicate(timeout=120)
+    return Done(process.returncode, printed, list(process.temporary.iterdir()))
+
+
+def on_one_line(printed: str) -> str:
+    return " ".join(printed.split())
+
+
+def test_two_syncs_of_the_sandbox_show_what_is_there_and_what_changed(tmp_path):
+    directory = tmp_path / "o'brien's data"
+    directory.mkdir()
+    file = directory / "sand box.duckdb"
+    first = quickstart(tmp_path, "--database", str(file))
+    assert first.code == 0, first.printed
+    for title in ("Bookings by organization and status", "Next appointments", "How each organization was read"):
+        assert title in first.printed
+    assert re.search(rf"^{ORGANIZATIONS['not-connected']} +skipped: not connected", first.printed, re.MULTILINE)
+    assert f"Organization {ORGANIZATIONS['not-connected']} has no primary Cal.com" in on_one_line(first.printed)
+    assert re.search(rf"^{ORGANIZATIONS['busy']} +partial", first.printed, re.MULTILINE)
+    assert f"817 bookings are new or changed, in {file}; to query it:" in first.printed
+    query = first.printed.splitlines()[-1]
     shown = subprocess.run(query, shell=True, capture_output=True, text=True, check=True)
     assert "attendee_name" in shown.stdout
-    second, _ = quickstart(tmp_path, "--database", str(file))
-    assert "3 bookings were new or changed in this sync." in second.printed
-    assert list(temporary.iterdir()) == []
+    second = quickstart(tmp_path, "--database", str(file))
+    assert "Bookings there since the last sync: 1 cancelled, 1 moved, 4 made." in second.printed
+    assert f"7 bookings are new or changed, in {file}" in second.printed
+    assert first.left + second.left == []
 
 
-@pytest.mark.parametrize(
-    ("settings", "sentence"),
-    [
-        ({"access_token": "wrong.token"}, "Ravan refused the Access Token (HTTP 401"),
-        ({"org_ids": [ORGANIZATIONS["not-connected"]]}, "has no primary Cal.com account connected"),
-        ({"org_ids": []}, "Organization IDs needs at least one entry."),
-    ],
-)
-def test_a_failed_check_is_told_in_the_connectors_words(connector, tmp_path, settings, sentence):
-    config = connector.config(ORGANIZATIONS["small"], **settings)
-    done, temporary = quickstart(tmp_path, "--config", str(config), "--database", str(tmp_path / "a.duckdb"))
-    assert done.returncode == 1
-    assert sentence in done.printed.splitlines()[-1]
+@pytest.mark.parametrize("days", [0, 1, 7, 45, 400])
+def test_on_any_later_day_a_handful_has_changed(days):
+    first = datetime(2026, 11, 23, 17, 30, tzinfo=timezone.utc)
+    syncs = [first, first + timedelta(days=days, minutes=1), first + timedelta(days=2 * days, minutes=2)]
+    known: dict[str, dict] = {}
+    changed = []
+    for number, now in enumerate(syncs):
+        sandbox, _ = sandbox_after(syncs[:number], now)
+        rows = {
+            booking.uid: account.row(booking, "")
+            for account in sandbox.accounts.values()
+            for status in FILTERS
+            for booking in account.shown(status, now, 200)
+        }
+        changed.append(sum(known.get(uid) != row for uid, row in rows.items()))
+        known |= rows
+        assert sum(str(row["start_time"]) > f"{now:%Y-%m-%dT%H:%M:%SZ}" for row in rows.values()) > 3, (
+            "some are to come"
+        )
+    assert changed[0] == 817
+    assert all(4 <= count <= 8 for count in changed[1:]), changed
+
+
+def test_a_failed_check_is_told_in_the_connectors_words(connector, tmp_path):
+    config = connector.config(SMALL, access_token="wrong.token")
+    file = tmp_path / "a.duckdb"
+    done = quickstart(tmp_path, "--config", str(config), "--database", str(file))
+    assert done.code == 1
+    assert done.printed.startswith(f"The sync failed; {file} was not made.\nRavan refused the Access Token (HTTP 401")
     assert "Traceback" not in done.printed
-    assert list(temporary.iterdir()) == []
+    assert "Log file" not in done.printed
+    assert not file.exists()
+    assert done.left == []
 
 
 def test_a_failed_read_is_told_in_the_connectors_words_and_changes_nothing(connector, sandbox, tmp_path):
@@ -76,63 +128,229 @@ def test_a_failed_read_is_told_in_the_connectors_words_and_changes_nothing(conne
         {"org": FAULTS["forbidden"]} if number == 2 else {}
     )
     file = tmp_path / "a.duckdb"
-    done, _ = quickstart(tmp_path, "--config", str(connector.config("org")), "--database", str(file))
-    assert done.returncode == 1
+    duckdb.connect(str(file)).close()
+    done = quickstart(tmp_path, "--config", str(connector.config("org")), "--database", str(file))
+    assert done.code == 1
     assert f"The sync failed; {file} is as it was." in done.printed
-    assert "1 of 1 organization failed: The Access Token may not read organization org" in done.printed.splitlines()[-1]
+    assert "The Access Token may not read organization org" in done.printed.splitlines()[-1]
 
 
-def test_a_settings_file_that_is_not_there_is_said(tmp_path):
-    done, _ = quickstart(tmp_path, "--config", str(tmp_path / "nowhere.json"))
-    assert (done.returncode, done.printed) == (1, f"There is no configuration file {tmp_path / 'nowhere.json'}.\n")
+def test_many_organizations_are_read_where_one_fails_and_skip_is_set(connector, tmp_path):
+    org_ids = (SMALL, ORGANIZATIONS["not-connected"])
+    config = connector.config(*org_ids, failing_organizations="skip")
+    file = tmp_path / "a.duckdb"
+    done = quickstart(tmp_path, "--config", str(config), "--database", str(file))
+    assert done.code == 0, done.printed
+    assert "37 bookings are new or changed" in done.printed
+    assert on_one_line(done.printed).count("has no primary Cal.com account") == 1, "said once, not as a warning too"
+    config = json.loads(config.read_text())
+    assert config["access_token"] not in done.printed
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-def test_the_token_is_in_no_file_however_the_run_ends(connector, sandbox, tmp_path, number):
+def test_a_run_that_is_stopped_says_so_and_leaves_nothing(connector, sandbox, tmp_path, number):
     sandbox.delay = 5
-    config = connector.config(ORGANIZATIONS["small"])
-    process, temporary = quickstart(
-        tmp_path, "--config", str(config), "--database", str(tmp_path / "a.duckdb"), wait=False
-    )
-    with process:
+    config = connector.config(SMALL)
+    before = config.read_text()
+    file = tmp_path / "a.duckdb"
+    with Quickstart(tmp_path, "--config", str(config), "--database", str(file)) as process:
         while not sandbox.requests and process.poll() is None:
             time.sleep(0.05)
         assert process.poll() is None
-        os.kill(process.pid, number)
+        for _ in range(2):  # an impatient second one must not interrupt the tidying up
+            os.kill(process.pid, number)
+        if number == signal.SIGKILL:
+            process.wait(timeout=30)
+        else:
+            assert process.stdout.read() == f"Stopped; {file} was not made.\n"
+            assert process.wait(timeout=30) == 128 + number
+            assert not file.exists()
         process.stdout.close()
-        process.wait(timeout=30)
-    left = [path for path in temporary.rglob("*") if path.is_file()]
+    left = [path for path in process.temporary.rglob("*") if path.is_file()]
     assert [path for path in left if TOKEN in path.read_text(errors="replace")] == []
     if number != signal.SIGKILL:
         assert left == []
+    assert config.read_text() == before, "the settings stay the user's own"
 
 
-def test_an_unfit_python_gets_a_sentence(tmp_path):
-    unfit = tmp_path / "python"
-    unfit.write_text(f"#!/bin/sh\n[ \"$1\" = --version ] && echo Python 3.9.1\nexec {sys.executable} -c 'exit(1)'\n")
-    unfit.chmod(0o755)
-    done = subprocess.run(
-        ["make", "sync", f"PYTHON={unfit}", f"VENV={tmp_path / 'venv'}"],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        check=False,
+def test_a_file_that_is_open_elsewhere_is_said_and_nothing_is_read(connector, sandbox, tmp_path):
+    file = tmp_path / "a.duckdb"
+    with duckdb.connect(str(file)):
+        done = quickstart(tmp_path, "--config", str(connector.config(SMALL)), "--database", str(file))
+    assert done.code == 1
+    assert done.printed.startswith(f"{file} is open in another program (python")
+    assert done.printed.endswith(f"process {os.getpid()}). Close it there, and try again.\n")
+    assert not sandbox.requests
+
+
+def refusal(config: Path | None, database: Path | None) -> str:
+    with pytest.raises(Refused) as refused:
+        run(config, database)
+    return str(refused.value)
+
+
+def test_what_can_not_begin_is_refused_in_a_sentence(tmp_path):
+    nowhere = tmp_path / "nowhere" / "a.duckdb"
+    assert refusal(None, nowhere) == f"{nowhere} can't be opened: No such file or directory."
+    assert not nowhere.parent.exists()
+    assert refusal(tmp_path / "no.json", None) == f"There is no configuration file {tmp_path / 'no.json'}."
+    schema = tmp_path / "ravan_calcom.v2.duckdb"
+    assert refusal(None, schema).endswith("from its schema ravan_calcom: give the file another name.")
+    text = tmp_path / "a.duckdb"
+    text.write_text("not a database")
+    assert "not a valid DuckDB database file." in refusal(None, text)
+    assert text.read_text() == "not a database"
+
+
+@pytest.mark.parametrize(
+    ("api_url", "name"),
+    [
+        (None, "appointments.duckdb"),
+        ("https://api.ravan.ai/", "appointments.duckdb"),
+        ("http://127.0.0.1:8090", "appointments-127.0.0.1-8090.duckdb"),
+        ("https://staging.example.com/ravan", "appointments-staging.example.com.duckdb"),
+    ],
+)
+def test_each_api_has_a_file_of_its_own(connector, api_url, name):
+    settings = {} if api_url is None else {"api_url": api_url}
+    config = connector.write("config", settings)
+    assert default_database(config) == Path(name)
+
+
+def test_unreadable_settings_are_left_to_the_connector(connector):
+    assert default_database(connector.write("config", "{")) == Path("appointments.duckdb")
+
+
+def test_a_reader_that_leaves_ends_it_quietly(tmp_path):
+    process = Quickstart(tmp_path, "--database", str(tmp_path / "a.duckdb"))
+    process.stdout.close()
+    assert process.wait(timeout=60) == 128 + signal.SIGPIPE
+    assert list(tmp_path.iterdir()) == [process.temporary]
+    assert list(process.temporary.iterdir()) == []
+
+
+def test_a_reader_that_leaves_while_the_tables_are_printed_is_no_exit_code_of_the_printers():
+    class Left(io.StringIO):
+        def write(self, _: str) -> int:
+            raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        Output(file=Left()).print("a table")
+
+
+def test_a_failure_while_the_file_is_written_says_that_it_may_hold_a_part(connector, monkeypatch, tmp_path):
+    def fail(config: Path, database: Path, private: Path, overheard: Overheard) -> None:
+        overheard.ends("read")
+        raise RuntimeError("no space left\nand much more")
+
+    monkeypatch.setattr("quickstart.run.sync", fail)
+    file = tmp_path / "a.duckdb"
+    duckdb.connect(str(file)).close()
+    with pytest.raises(Failed) as failed:
+        run(connector.config(SMALL), file)
+    assert str(failed.value) == (
+        f"The sync failed; {file} may hold a part of what was read; the next sync completes it.\n"
+        "RuntimeError: no space left"
     )
-    assert done.returncode != 0
-    assert "PyAirbyte needs Python 3.10, 3.11 or 3.12" in done.stderr
-    assert not (tmp_path / "venv").exists()
 
 
-def test_a_file_named_like_the_schema_is_refused_before_anything_is_read(tmp_path):
-    done, _ = quickstart(tmp_path, "--database", str(tmp_path / "ravan_calcom.duckdb"))
-    assert done.returncode == 1
-    assert "give the file another name" in done.printed
+COLUMNS = (
+    "organization_id VARCHAR, outcome VARCHAR, error_kind VARCHAR, error VARCHAR, "
+    "bookings_read BIGINT, coverage VARCHAR, covered_from TIMESTAMP, covered_until TIMESTAMP, gap_from TIMESTAMP, "
+    "gap_to TIMESTAMP, full_windows JSON"
+)
 
 
-def test_the_settings_stay_the_users_own(connector, tmp_path):
-    config = connector.config(ORGANIZATIONS["small"])
-    before = config.read_text()
-    done, _ = quickstart(tmp_path, "--config", str(config), "--database", str(tmp_path / "a.duckdb"))
-    assert done.returncode == 0, done.printed
-    assert config.read_text() == before
-    assert json.loads(before)["access_token"] not in done.printed
+@pytest.fixture
+def shown(tmp_path):
+    """Shows a file with these rows of ``appointments`` and ``organizations`` in 80 columns."""
+
+    def show_rows(appointments: list[tuple], organizations: list[tuple], *cautions: str) -> str:
+        file = tmp_path / "a.duckdb"
+        with duckdb.connect(str(file)) as connection:
+            connection.execute("CREATE SCHEMA ravan_calcom; USE ravan_calcom")
+            connection.execute(
+                "CREATE TABLE appointments (id VARCHAR, organization_id VARCHAR, start_time TIMESTAMP, "
+                "duration_minutes BIGINT, attendee_name VARCHAR, status VARCHAR)"
+            )
+            connection.execute(f"CREATE TABLE organizations ({COLUMNS})")
+            for table, rows in (("appointments", appointments), ("organizations", organizations)):
+                for row in rows:
+                    connection.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))})", row)
+        printed = io.StringIO()
+        synced = [row[0] for row in organizations if row[0] != EARLIER]
+        show(
+            Output(file=printed, width=80),
+            file,
+            Overheard(changed=1, organizations=synced, cautions=dict.fromkeys(cautions)),
+        )
+        return printed.getvalue()
+
+    return show_rows
+
+
+NOW = datetime(2026, 11, 23, 12)
+
+EARLIER = "only-in-earlier-settings"
+
+
+def organization(org_id: str, **fields) -> tuple:
+    row = dict.fromkeys(column.split()[0] for column in COLUMNS.split(", "))
+    read = {"organization_id": org_id, "outcome": "read", "coverage": "complete", "bookings_read": 1}
+    return tuple((row | read | fields).values())
+
+
+def test_eighty_columns_hold_all_that_matters(shown):
+    start = datetime.now() + timedelta(days=1)
+    org_id = SMALL
+    name = "Maximiliana von Hohen\x1b[31mfels"
+    printed = shown(
+        [("1", org_id, start, 30, name, "accepted"), ("2", org_id, start, 30, "B", "awaiting_host")],
+        [organization(org_id)],
+    )
+    header, _, crossed = printed.splitlines()[2:5]
+    assert header.split() == ["organization", "accepted", "pending", "cancelled", "rejected", "other"]
+    assert crossed.split() == [org_id, "1", "0", "0", "0", "1"]
+    assert re.search(rf"^{start:%Y-%m-%d %H:%M} +30 +Maximiliana", printed, re.MULTILINE)
+    assert "\x1b" not in printed, "an attendee's name steers no terminal"
+    assert max(len(line) for line in printed.splitlines()[:-2]) <= 80
+    assert "1 booking is new or changed" in printed
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({}, "complete"),
+        ({"bookings_read": 0}, "complete, no bookings"),
+        (
+            {"coverage": "partial", "covered_from": NOW, "full_windows": '["unfiltered", "past"]'},
+            "partial, from 2026-11-23 12:00; full: past",
+        ),
+        (
+            {"coverage": "partial", "gap_from": NOW, "gap_to": NOW + timedelta(hours=1)},
+            "partial; gap from 2026-11-23 12:00 to 2026-11-23 13:00",
+        ),
+        ({"coverage": "filtered"}, "the chosen Booking Statuses only"),
+        ({"outcome": "failed", "error_kind": "calcom_failed", "coverage": "unknown"}, "skipped: calcom failed"),
+        ({"outcome": "not_asked", "coverage": "unknown"}, "not asked"),
+    ],
+)
+def test_each_outcome_has_its_words(shown, fields, words):
+    printed = shown([], [organization("o", **fields)])
+    coverage = printed[printed.index("How each") : printed.index("1 booking")]
+    assert " ".join(coverage.split()).endswith(f"o {words}")
+
+
+def test_a_thousand_organizations_stay_readable_and_the_failed_come_first(shown):
+    failed = {"outcome": "failed", "error_kind": "forbidden", "error": "No access.", "coverage": "unknown"}
+    organizations = [organization(f"org-{number:04}") for number in range(999)] + [organization("org-x", **failed)]
+    printed = shown([], organizations, "Skipped: No access.", "The Access Token ends soon.")
+    assert "… and 980 more." in printed
+    assert printed[printed.index("coverage") :].split("\n")[2].split() == ["org-x", "skipped:", "forbidden"]
+    assert printed.count("No access.") == 1
+    assert "The Access Token ends soon." in printed
+    assert printed.count("\n") < 70
+
+
+def test_organizations_of_earlier_settings_are_not_shown_as_read(shown):
+    assert EARLIER not in shown([], [organization("now"), organization(EARLIER)])
