@@ -2,10 +2,11 @@
 
 import shutil
 
-from benchmarks import coverage, image, speed
+from benchmarks import coverage, field, image, speed
 
 coverage.main()
 speed.main()
+field.main()
 if shutil.which("docker") or shutil.which("podman"):
     image.main()
 else:

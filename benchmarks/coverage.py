@@ -1,45 +1,48 @@
-"""What hourly syncs of a busy month bring home: our windows, beside the plain unfiltered request.
+"""What hourly syncs of a busy month bring home, and what is claimed about it: this source, beside one plain request.
 
 A model of Cal.com's filters alone says what is reachable. The connector reads the same account over HTTP, in
-process, once an hour, and its rows are merged by primary key, as a destination would.
+process, once an hour, and its rows are merged by primary key, as a destination would. After each sync, what it claims
+to have covered is held against the account.
 
-    python -m benchmarks.coverage            # the table in the documentation, about two minutes
-    python -m benchmarks.coverage 200 250    # other sizes, in bookings a day
+    python -m benchmarks.coverage                             # the tables in the documentation, about two minutes
+    python -m benchmarks.coverage 200 250                     # other sizes, in bookings a day
+    python -m benchmarks.coverage --chart docs/coverage.svg   # the tables and the documentation's chart
 """
 
 from __future__ import annotations
 
+import argparse
 import heapq
 import itertools
 import logging
 import random
-import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
 
 import requests
-from airbyte_cdk.models import (
-    AirbyteStateMessage,
-    SyncMode,
-    Type,
-)
+from airbyte_cdk.models import AirbyteStateMessage, SyncMode, Type
 from airbyte_cdk.test.catalog_builder import CatalogBuilder
 from rich.console import Console
 from rich.table import Table
 
 from sandbox import TOKEN, Account, Booking, Sandbox, serving
-from source_ravan_calcom.appointments import WINDOWS
-from source_ravan_calcom.source import SourceRavanCalcom
+from source_ravan_calcom import SourceRavanCalcom
+from source_ravan_calcom.windows import WINDOWS
 
 ORG = "org"
 SIZES = (20, 60, 150, 400)
+CHART_SIZES = (20, 60, 150, 220, 300, 400)
 MODEL_SIZES = (180, 200, 220, 240, 260, 300)
 """Sizes between which the first loss is looked for, by the model alone."""
 
 START = datetime(2026, 3, 1, tzinfo=timezone.utc)
 DAYS = 30
 HISTORY = 300
+SLOT = timedelta(minutes=15)
+"""Appointments begin on it, so that some begin together."""
 MEAN_LEAD_DAYS = 7
 CANCELLED, RESCHEDULED, UNCONFIRMED, RECURRING = 0.15, 0.10, 0.10, 0.05
 
@@ -75,6 +78,11 @@ class Month:
         bookings = (self.account.bookings[uid] for uid in self.made)
         return [each for each in bookings if each.start <= now or each.status == "cancelled"]
 
+    def between(self, after: datetime | None, before: datetime | None) -> Iterable[Booking]:
+        """Every booking that starts in between; ``None`` where nothing bounds."""
+        bookings = self.account.bookings.values()
+        return (each for each in bookings if (not after or each.start > after) and (not before or each.start < before))
+
     def ahead(self, now: datetime) -> list[Booking]:
         """The month's bookings that are still to come."""
         bookings = (self.account.bookings[uid] for uid in self.made)
@@ -85,6 +93,7 @@ class Month:
 
     def _book(self, start: datetime, status: str = "accepted", recurring: bool = False) -> Booking:
         number = next(self._number)
+        start = _on_a_slot(start)
         return self.account.add(
             Booking(f"booking-{number:08}", start, start + timedelta(minutes=30), status, recurring, number)
         )
@@ -113,7 +122,12 @@ class Month:
 
     def _reschedule(self, booking: Booking, now: datetime) -> None:
         start = now + timedelta(days=self._rng.expovariate(1 / MEAN_LEAD_DAYS), minutes=30)
-        self.made.add(self.account.reschedule(booking.uid, start, f"booking-{next(self._number):08}").uid)
+        uid = f"booking-{next(self._number):08}"
+        self.made.add(self.account.reschedule(booking.uid, _on_a_slot(start), uid).uid)
+
+
+def _on_a_slot(start: datetime) -> datetime:
+    return start + (START - start) % SLOT
 
 
 @dataclass(frozen=True)
@@ -134,9 +148,85 @@ class Coverage:
         )
 
     def cells(self) -> list[str]:
+        return [_percent(share) for share in (self.landed, self.true, self.visible)]
+
+
+@dataclass
+class Proof:
+    """What was said about a month's syncs, held against the account.
+
+    Attributes:
+        syncs: How many there were.
+        warned: How many of them printed a WARN.
+        holes: From when to when, each that was named.
+        claims: How many bookings were claimed to have been delivered with their status, over all syncs.
+        false: Those of them that had not been.
+        outside: Settled bookings that are lost or stale at the month's end, and start where nothing is claimed:
+            before coverage began, in a hole, or beyond a full window that looks ahead.
+        inside: The others; none, if every claim is true.
+    """
+
+    syncs: int = 0
+    warned: int = 0
+    holes: list[tuple[datetime, datetime]] = field(default_factory=list)
+    claims: int = 0
+    false: int = 0
+    outside: int = 0
+    inside: int = 0
+    _begins: datetime | None = None
+    _ends: datetime | None = None
+
+    def take(self, sync: Sync, month: Month, table: Merged) -> None:
+        """Hold one sync's claim against the account as it is."""
+        self.syncs += 1
+        self.warned += bool(sync.warnings)
+        claim = sync.organization
+        covered_from, covered_until, gap_from, gap_to = (
+            _moment(claim[name]) for name in ("covered_from", "covered_until", "gap_from", "gap_to")
+        )
+        if gap_from and gap_to:
+            self.holes.append((gap_from, gap_to))
+        if claim["coverage"] in ("complete", "partial"):
+            if not self.claims:
+                self._begins = covered_from
+            self._ends = covered_until
+            # No booking of the model changes after it began, so none of them has to be settled before.
+            for booking in month.between(covered_from, covered_until):
+                self.claims += 1
+                self.false += table.get(booking.uid) != booking.status
+
+    def end(self, month: Month, table: Merged, now: datetime) -> None:
+        """Say of each booking that is lost or stale in the end whether that was to be expected."""
+        for booking in month.settled(now):
+            if table.get(booking.uid) == booking.status:
+                continue
+            before = self._begins is not None and booking.start <= self._begins
+            after = self._ends is not None and booking.start >= self._ends
+            in_hole = any(begin <= booking.start <= end for begin, end in self.holes)
+            self.outside += before or after or in_hole
+            self.inside += not (before or after or in_hole)
+
+    @property
+    def warned_share(self) -> float:
+        return self.warned / self.syncs
+
+    def cells(self) -> list[str]:
         return [
-            f"{share:.0%}" if share in (0, 1) else f"{share:.1%}" for share in (self.landed, self.true, self.visible)
+            _percent(self.warned_share),
+            str(len(self.holes)),
+            f"{self.claims:,}",
+            str(self.false),
+            str(self.inside),
+            str(self.outside),
         ]
+
+
+def _percent(share: float) -> str:
+    return f"{share:.0%}" if share in (0, 1) else f"{share:.1%}"
+
+
+def _moment(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text.replace("Z", "+00:00")) if text else None
 
 
 def hours() -> Iterable[datetime]:
@@ -154,57 +244,147 @@ def reachable(per_day: int) -> Coverage:
     return Coverage.of(month, table, now)
 
 
-def measured(per_day: int) -> tuple[Coverage, Coverage]:
+@dataclass(frozen=True)
+class Measured:
+    """One month: what the connector delivered and claimed, and what one unfiltered request in its place delivers."""
+
+    ours: Coverage
+    proof: Proof
+    plain: Coverage
+
+
+def measured(per_day: int) -> Measured:
     """By the connector, and by one unfiltered request in its place."""
-    month, sandbox, ours, plain, now = Month(per_day), Sandbox(), Merged(), Merged(), START
+    month, sandbox, ours, plain, proof, now = Month(per_day), Sandbox(), Merged(), Merged(), Proof(), START
     sandbox.put(month.account)
     with serving(sandbox) as url, requests.Session() as session:
         session.headers["Authorization"] = f"Bearer {TOKEN}"
-        sync = _syncs({"access_token": TOKEN, "org_ids": [ORG], "api_url": url})
+        connection = Connection({"access_token": TOKEN, "org_ids": [ORG], "api_url": url, "num_workers": 1})
         for now in hours():
             sandbox.clock.set(now)
             month.advance(now)
-            ours.update(sync())
+            sync = connection.sync()
+            ours.update(sync.sent)
+            proof.take(sync, month, ours)
             answer = session.get(f"{url}/api/v1/calcom/appointments", params={"org_id": ORG, "limit": "200"}).json()
             plain.update((row["id"], row["status"]) for row in answer["data"]["appointments"])
-    return Coverage.of(month, ours, now), Coverage.of(month, plain, now)
+    proof.end(month, ours, now)
+    return Measured(Coverage.of(month, ours, now), proof, Coverage.of(month, plain, now))
 
 
-def _syncs(config: dict[str, object]) -> Callable[[], Merged]:
-    """An incremental connection: each call syncs once and returns what was sent."""
-    logger = logging.getLogger("airbyte.source-ravan-calcom")
-    logger.setLevel(logging.ERROR)
-    catalog = CatalogBuilder().with_stream("appointments", SyncMode.incremental).build()
-    state: list[AirbyteStateMessage] = []
+@dataclass
+class Sync:
+    """What one sync printed: the bookings sent, the organization's row, and the WARN lines."""
 
-    def sync() -> Merged:
-        sent = Merged()
-        for message in SourceRavanCalcom().read(logger, config, catalog, state):
+    sent: Merged = field(default_factory=Merged)
+    organization: Mapping[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+
+class Connection(logging.Handler):
+    """An incremental connection of both streams, whose state is kept from sync to sync."""
+
+    def __init__(self, config: dict[str, object]) -> None:
+        super().__init__(logging.WARNING)
+        self._config = config
+        names = ("appointments", "organizations")
+        builder = CatalogBuilder()
+        for name in names:
+            builder = builder.with_stream(name, SyncMode.incremental)
+        self._catalog = builder.build()
+        self._states: dict[str, AirbyteStateMessage] = {}
+        self._sync = Sync()
+        # A logger of its own: what the connector warns of is counted here, and not printed.
+        self._logger = logging.Logger("coverage", logging.WARNING)
+        self._logger.addHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._sync.warnings.append(record.getMessage())
+
+    def sync(self) -> Sync:
+        """Sync once."""
+        self._sync = Sync()
+        for message in SourceRavanCalcom().read(self._logger, self._config, self._catalog, list(self._states.values())):
             if message.type is Type.RECORD:
-                sent[message.record.data["id"]] = message.record.data["status"]
+                row = message.record.data
+                if message.record.stream == "organizations":
+                    self._sync.organization = row
+                else:
+                    self._sync.sent[row["id"]] = row["status"]
             elif message.type is Type.STATE:
-                state[:] = [AirbyteStateMessage(type=message.state.type, stream=message.state.stream)]
-        return sent
+                state = message.state
+                self._states[state.stream.stream_descriptor.name] = AirbyteStateMessage(state.type, state.stream)
+        return self._sync
 
-    return sync
+
+def draw(months: Mapping[int, Measured], path: Path) -> None:
+    """Draw the chart: landed, true and warned over bookings a day.
+
+    It has no background, and colours of medium lightness, so that it can be read on a light page and on a dark one.
+    """
+    import matplotlib as mpl  # noqa: PLC0415  only the chart needs it
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    ink, ours, plain = "#777777", ("#1f83c9", "#2a9461", "#cc6b1d"), "#9a68c9"
+    sizes = sorted(months)
+    settings = {
+        "svg.fonttype": "none",
+        "svg.hashsalt": "coverage",
+        "font.family": "sans-serif",
+        "text.color": ink,
+        **dict.fromkeys(("axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color", "grid.color"), ink),
+    }
+    lines: list[tuple[str, str, str, Callable[[Measured], float]]] = [
+        ("this connector: landed", ours[0], "o-", lambda month: month.ours.landed),
+        ("this connector: landed with their true last status", ours[1], "s-", lambda month: month.ours.true),
+        ("this connector: syncs that printed a WARN", ours[2], "^--", lambda month: month.proof.warned_share),
+        ("one unfiltered request: landed, true and warned", plain, "x-", lambda month: month.plain.landed),
+    ]
+    with mpl.rc_context(settings):
+        figure = Figure(figsize=(8, 4.5), layout="constrained")
+        axes = figure.add_subplot()
+        for label, colour, style, share in lines:
+            axes.plot(sizes, [share(months[size]) * 100 for size in sizes], style, color=colour, label=label)
+        axes.set(
+            xlabel="bookings a day",
+            ylabel="% of bookings, or of syncs",
+            xticks=sizes,
+            ylim=(-3, 105),
+            title="A month of hourly syncs",
+        )
+        axes.grid(axis="y", alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(loc="center left", frameon=False)
+        # Without a date, so that the same figures make the same file.
+        figure.savefig(path, format="svg", transparent=True, metadata={"Date": None})
 
 
-def main(sizes: Iterable[int] = SIZES, model_sizes: Iterable[int] = MODEL_SIZES) -> None:
-    """Print the table."""
-    table = Table(title="Hourly syncs for a month: which bookings landed, settled ones and those still ahead")
+def main(sizes: Sequence[int] = SIZES, model_sizes: Iterable[int] = MODEL_SIZES, chart: Path | None = None) -> None:
+    """Print the tables, and draw the chart where a path is given."""
+    months = {size: measured(size) for size in sorted({*sizes, *(CHART_SIZES if chart else ())})}
+    landed = Table(title="Hourly syncs for a month: which bookings landed, settled ones and those still ahead")
     for name in ("bookings a day", "read by", "landed", "true status", "ahead, visible"):
-        table.add_column(name, justify="right")
-    for size in sizes:
-        model = reachable(size)
-        ours, plain = measured(size)
-        table.add_row(str(size), "filters' model", *model.cells())
-        table.add_row("", "this connector", *ours.cells())
-        table.add_row("", "unfiltered request", *plain.cells(), end_section=True)
+        landed.add_column(name, justify="right")
+    claimed = Table(title="What was claimed about them: bookings claimed as delivered, and those lost or stale")
+    for name in ("bookings a day", "syncs with a WARN", "holes", "claims", "false", "lost inside", "outside"):
+        claimed.add_column(name, justify="right")
+    for size, month in months.items():
+        landed.add_row(str(size), "filters' model", *reachable(size).cells())
+        landed.add_row("", "this connector", *month.ours.cells())
+        landed.add_row("", "unfiltered request", *month.plain.cells(), end_section=True)
+        claimed.add_row(str(size), *month.proof.cells())
     for size in model_sizes:
-        table.add_row(str(size), "filters' model", *reachable(size).cells())
-    Console(width=110).print(table)
+        landed.add_row(str(size), "filters' model", *reachable(size).cells())
+    console = Console(width=110)
+    console.print(landed, claimed)
+    if chart:
+        draw(months, chart)
+        console.print(f"The chart is in {chart}.")
 
 
 if __name__ == "__main__":
-    chosen = [int(size) for size in sys.argv[1:]]
-    main(*((chosen, ()) if chosen else ()))
+    parser = argparse.ArgumentParser(prog="benchmarks.coverage")
+    parser.add_argument("sizes", nargs="*", type=int, help="bookings a day")
+    parser.add_argument("--chart", type=Path, help="draw the chart into this SVG file")
+    asked = parser.parse_args()
+    main(asked.sizes or SIZES, () if asked.sizes else MODEL_SIZES, asked.chart)

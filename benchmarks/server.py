@@ -1,41 +1,97 @@
-"""A leaner server than the sandbox, in a process of its own, so that the server is not what is measured."""
+"""A leaner server than the sandbox, in a process of its own, so that the server is not what is measured.
+
+Asked for ``/counts`` it says how many requests its limit has allowed and refused.
+"""
 
 from __future__ import annotations
 
-import argparse
 import asyncio
+import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from typing import Any
 
 import orjson
 
+from benchmarks.rows import WINDOWS, Window, row
+from sandbox.limits import FixedWindow, Limit, TokenBucket
+
 PLACEHOLDER = "0" * 36
 
-
-def row(number: int, org_id: str) -> dict[str, object]:
-    """A row of the size and form of a real one."""
-    return {
-        "id": f"{number:022}",
-        "organization_id": org_id,
-        "agent_id": "",
-        "attendee_name": f"Attendee {number:05}",
-        "attendee_email": f"attendee{number:05}@example.com",
-        "attendee_phone": f"+1555{number:07}",
-        "attendee_timezone": "Europe/Berlin",
-        "start_time": "2026-03-25T14:00:00Z",
-        "end_time": "2026-03-25T14:30:00Z",
-        "duration_minutes": 30,
-        "status": "accepted",
-    }
+LIMITS = {limit.__name__: limit for limit in (TokenBucket, FixedWindow)}
 
 
-class Canned(asyncio.Protocol):
-    """Answers every request with the same rows, for the organization it asks for."""
+@dataclass(frozen=True)
+class Service:
+    """What is served.
 
-    def __init__(self, body: bytes, delay: float) -> None:
-        self._body, self._delay, self._received = body, delay, b""
+    Attributes:
+        rows: Rows of each answer.
+        delay: Seconds before each.
+        failing_every: The organizations whose number is a multiple of it answer 502 for good; 0 for none.
+        limit: A limit's name, of ``LIMITS``, or none.
+        limits: That limit's arguments.
+    """
+
+    rows: int
+    delay: float = 0.0
+    failing_every: int = 0
+    limit: str = ""
+    limits: Mapping[str, Any] | None = None
+
+
+def _answer(status: str, body: bytes, headers: Mapping[str, str] | None = None) -> bytes:
+    lines = [f"HTTP/1.1 {status}", "Content-Type: application/json", f"Content-Length: {len(body)}"]
+    lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+    return "\r\n".join([*lines, "\r\n"]).encode() + body
+
+
+def _body(rows: int, window: Window) -> bytes:
+    appointments = [row(number, PLACEHOLDER, window) for number in range(rows)]
+    data = {"appointments": appointments, "count": rows, "org_id": PLACEHOLDER}
+    return orjson.dumps({"success": True, "message": "Appointments retrieved", "data": data})
+
+
+_FAILURE = orjson.dumps({"success": False, "message": "Cal.com answered 500", "code": "CALCOM_API_ERROR"})
+_TOO_MANY = orjson.dumps({"success": False, "message": "slow down"})
+
+
+class Endpoint:
+    """Answers each window with the same rows for every organization."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        # Of the same length for every organization, so the whole answers are made before any is asked for.
+        self._good = {status: _answer("200 OK", _body(service.rows, window)) for status, window in WINDOWS.items()}
+        self._failure = _answer("502 Bad Gateway", _FAILURE)
+        self._limit: Limit | None = LIMITS[service.limit](**service.limits or {}) if service.limit else None
+
+    def answer(self, head: bytes) -> tuple[bytes, float]:
+        """The answer to a request, and the seconds before it."""
+        if head.startswith(b"GET /counts "):
+            limit = self._limit
+            counts = {"allowed": limit.allowed, "refused": limit.refused} if limit else {}
+            return _answer("200 OK", orjson.dumps(counts)), 0
+        refusal = self._limit.refusal(datetime.now(timezone.utc)) if self._limit else None
+        if refusal is not None:
+            return _answer("429 Too Many Requests", _TOO_MANY, refusal), 0
+        target = head.partition(b" HTTP/")[0]
+        org_id = target.partition(b"org_id=")[2][: len(PLACEHOLDER)]
+        if self._service.failing_every and int(org_id) % self._service.failing_every == 0:
+            return self._failure, self._service.delay
+        status = target.partition(b"status=")[2].partition(b"&")[0]
+        return self._good[status].replace(PLACEHOLDER.encode(), org_id), self._service.delay
+
+
+class Connection(asyncio.Protocol):
+    """One connection, whose requests are answered one after the other."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint, self._received = endpoint, b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -45,27 +101,21 @@ class Canned(asyncio.Protocol):
         self._received += data
         while b"\r\n\r\n" in self._received:
             head, _, self._received = self._received.partition(b"\r\n\r\n")
-            org_id = head.partition(b"org_id=")[2][: len(PLACEHOLDER)]
-            body = self._body.replace(PLACEHOLDER.encode(), org_id)
-            answer = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (
-                len(body),
-                body,
-            )
-            asyncio.get_running_loop().call_later(self._delay, self._transport.write, answer)
+            answer, delay = self._endpoint.answer(head)
+            asyncio.get_running_loop().call_later(delay, self._transport.write, answer)
 
 
-async def _serve(rows: int, delay: float) -> None:
-    data = {"appointments": [row(number, PLACEHOLDER) for number in range(rows)], "count": rows, "org_id": PLACEHOLDER}
-    body = orjson.dumps({"success": True, "message": "Appointments retrieved", "data": data})
-    server = await asyncio.get_running_loop().create_server(lambda: Canned(body, delay), "127.0.0.1", 0)
+async def _serve(service: Service) -> None:
+    endpoint = Endpoint(service)
+    server = await asyncio.get_running_loop().create_server(lambda: Connection(endpoint), "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 
 
 @contextmanager
-def serving(rows: int, delay: float = 0.0) -> Iterator[str]:
-    """Serve so many rows an organization, each answer after ``delay`` seconds; yields the URL."""
-    arguments = [sys.executable, "-m", "benchmarks.server", "--rows", str(rows), "--delay", str(delay)]
+def serving(service: Service) -> Iterator[str]:
+    """Serve from a process of its own; yields the URL."""
+    arguments = [sys.executable, "-m", "benchmarks.server", json.dumps(asdict(service))]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout
@@ -75,8 +125,4 @@ def serving(rows: int, delay: float = 0.0) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--rows", type=int, required=True)
-    parser.add_argument("--delay", type=float, required=True)
-    asked = parser.parse_args()
-    asyncio.run(_serve(asked.rows, asked.delay))
+    asyncio.run(_serve(Service(**json.loads(sys.argv[1]))))

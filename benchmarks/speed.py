@@ -9,89 +9,33 @@ are what counts: the machine is the same for all.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from rich.console import Console
 from rich.table import Table
 
-from benchmarks.server import serving
+from benchmarks.runs import (
+    BARE,
+    CONSOLE,
+    ENVIRONMENT,
+    FLOOR,
+    LOWCODE,
+    LOWCODE_INCREMENTAL,
+    OURS,
+    OURS_INCREMENTAL,
+    Run,
+    run,
+)
+from benchmarks.server import Service, serving
 
 ROUNDS = 7
 COMMAND = str(Path(sys.executable).with_name("source-ravan-calcom"))
-ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-CONSOLE = Console(width=110)
-
-
-@dataclass(frozen=True)
-class Run:
-    """One process: CPU and wall seconds after its imports, peak memory in MB, rows and bytes of state printed."""
-
-    cpu: float
-    wall: float
-    memory: float
-    rows: int
-    state: int
-
-
-@dataclass(frozen=True)
-class Contender:
-    name: str
-    command: list[str]
-    mode: str
-
-
-def _module(name: str) -> list[str]:
-    return [sys.executable, "-m", f"benchmarks.contenders.{name}"]
-
-
-OURS = Contender("this connector, full refresh", _module("ours"), "full_refresh")
-OURS_INCREMENTAL = Contender("this connector, incremental", _module("ours"), "incremental")
-LOWCODE = Contender("low-code manifest, full refresh", _module("lowcode"), "full_refresh")
-LOWCODE_INCREMENTAL = Contender("low-code manifest, incremental", _module("lowcode"), "incremental")
-FLOOR = Contender("engine's floor, ready rows", _module("floor"), "full_refresh")
-BARE = Contender("bare requests and orjson", _module("bare"), "full_refresh")
-
-
-def run(contender: Contender, url: str, organizations: int, rows: int, workers: int = 10) -> Run:
-    """Run a contender once, and count what it printed."""
-    with tempfile.TemporaryDirectory() as directory:
-        config, catalog, printed, said = (Path(directory) / name for name in ("config", "catalog", "printed", "said"))
-        settings = {
-            "access_token": "benchmark",
-            "org_ids": [f"{number:036}" for number in range(1, organizations + 1)],
-            "api_url": url,
-            "num_workers": workers,
-            "benchmark_rows": rows,
-        }
-        config.write_text(json.dumps(settings))
-        stream = {"name": "appointments", "json_schema": {}, "supported_sync_modes": ["full_refresh", "incremental"]}
-        configured = {"stream": stream, "sync_mode": contender.mode, "destination_sync_mode": "append_dedup"}
-        catalog.write_text(json.dumps({"streams": [configured]}))
-        arguments = [*contender.command, "read", "--config", str(config), "--catalog", str(catalog)]
-        with printed.open("wb") as output, said.open("wb") as errors:
-            process = subprocess.Popen(arguments, stdout=output, stderr=errors, env=ENVIRONMENT)
-            _, status, usage = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            raise RuntimeError(f"{contender.name} failed:\n{printed.read_text()[-2000:]}")
-        cpu_seconds, wall = map(float, said.read_text().split()[-2:])
-        count = state = 0
-        with printed.open("rb") as lines:
-            for line in lines:
-                count += line.startswith(b'{"type":"RECORD"')
-                state += len(line) if line.startswith(b'{"type":"STATE"') else 0
-    if count != organizations * rows:
-        raise RuntimeError(f"{contender.name} printed {count} rows, not {organizations * rows}")
-    return Run(cpu_seconds, wall, usage.ru_maxrss / 1024, count, state)
 
 
 def cpu() -> None:
@@ -99,7 +43,7 @@ def cpu() -> None:
     organizations, rows = 200, 199
     contenders = (OURS, OURS_INCREMENTAL, LOWCODE, LOWCODE_INCREMENTAL, FLOOR, BARE)
     spent: dict[str, list[float]] = {each.name: [] for each in contenders}
-    with serving(rows) as url:
+    with serving(Service(rows)) as url:
         for _ in range(ROUNDS):
             for each in contenders:
                 spent[each.name].append(run(each, url, organizations, rows).cpu)
@@ -117,7 +61,7 @@ def waiting() -> None:
     """400 organizations at 100 ms a request with 20 workers, against the ideal."""
     organizations, delay, workers = 400, 0.1, 20
     ideal = organizations * delay / workers
-    with serving(20, delay) as slow:
+    with serving(Service(20, delay)) as slow:
         spent = median(run(OURS, slow, organizations, 20, workers).wall for _ in range(ROUNDS))
     CONSOLE.print(
         f"Waiting: {organizations} organizations, {delay * 1000:.0f} ms a request, {workers} workers: {spent:.2f} s "
@@ -163,7 +107,13 @@ def _own_import_share() -> float:
     shares = []
     for _ in range(ROUNDS):
         done = subprocess.run(
-            [sys.executable, "-X", "importtime", "-c", "import source_ravan_calcom.run"],
+            [
+                sys.executable,
+                "-X",
+                "importtime",
+                "-c",
+                "import source_ravan_calcom.run, source_ravan_calcom.entrypoint",
+            ],
             capture_output=True,
             text=True,
             check=True,
@@ -185,15 +135,15 @@ def memory() -> None:
 
 
 def state() -> None:
-    """Bytes of state printed over 10, 100 and 1,000 organizations of 100 rows, incremental."""
-    _over_organizations("State printed in one sync, 100 rows an organization", "MB", lambda each: each.state / 1e6, 100)
+    """Bytes of state printed over 10, 100 and 1,000 organizations of 99 rows, incremental."""
+    _over_organizations("State printed in one sync, 99 rows an organization", "MB", lambda each: each.state / 1e6, 99)
 
 
 def _over_organizations(title: str, unit: str, figure: Callable[[Run], float], rows: int) -> None:
     table = Table(title=title)
     table.add_column("organizations", justify="right")
     table.add_column(unit, justify="right")
-    with serving(rows) as url:
+    with serving(Service(rows)) as url:
         for organizations in (10, 100, 1000):
             figures = [figure(run(OURS_INCREMENTAL, url, organizations, rows)) for _ in range(3)]
             table.add_row(str(organizations), f"{median(figures):.1f}")

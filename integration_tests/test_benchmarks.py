@@ -2,32 +2,176 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from xml.etree import ElementTree
+
+import orjson
 import pytest
 
-from benchmarks import coverage, speed
-from benchmarks.server import serving
+from benchmarks import coverage, field, runs
+from benchmarks.coverage import Measured, Month, Proof, Sync
+from benchmarks.rows import WINDOWS
+from benchmarks.server import Endpoint, Service, serving
+from sandbox import FAULTS, TOKEN
+from sandbox import serving as serving_sandbox
 
 
 @pytest.mark.parametrize(
     "contender",
-    [speed.OURS, speed.OURS_INCREMENTAL, speed.LOWCODE, speed.LOWCODE_INCREMENTAL, speed.FLOOR, speed.BARE],
+    [runs.OURS, runs.OURS_INCREMENTAL, runs.LOWCODE, runs.LOWCODE_INCREMENTAL, runs.FLOOR, runs.BARE],
     ids=lambda contender: contender.name,
 )
 def test_every_contender_reads_every_row(contender):
-    with serving(7) as url:
-        run = speed.run(contender, url, organizations=3, rows=7)
+    with serving(Service(7)) as url:
+        run = runs.run(contender, url, organizations=3, rows=7)
     assert run.rows == 21
     assert run.cpu > 0
 
 
 def test_a_contender_that_loses_rows_is_not_measured():
-    with serving(7) as url, pytest.raises(RuntimeError, match="printed 7 rows, not 8"):
-        speed.run(speed.OURS, url, organizations=1, rows=8)
+    with serving(Service(7)) as url, pytest.raises(RuntimeError, match="printed 7 rows, not 8"):
+        runs.run(runs.OURS, url, organizations=1, rows=8)
 
 
-def test_the_connector_reaches_what_the_filters_reach(monkeypatch):
-    monkeypatch.setattr(coverage, "DAYS", 4)
-    ours, plain = coverage.measured(150)
-    assert ours == coverage.reachable(150)
-    assert (ours.landed, ours.true) == (1, 1)
-    assert (plain.landed, plain.true, plain.visible) == (0, 0, 0)
+def test_a_contender_that_fails_is_not_measured():
+    with serving(Service(7, limit="TokenBucket", limits={"capacity": 0, "per_second": 1e-6})) as url:
+        done = runs.attempt(runs.BARE, url, organizations=1)
+        assert done.code == 1
+        with pytest.raises(RuntimeError, match="exit code 1"):
+            runs.run(runs.BARE, url, organizations=1, rows=7)
+
+
+def test_a_contender_is_stopped_when_its_time_is_over():
+    with serving(Service(7, delay=600)) as url:
+        done = runs.attempt(runs.BARE, url, organizations=1, patience=1)
+    assert (done.code, done.wall, done.organizations) == (-9, 1, 0)
+
+
+def ask(endpoint: Endpoint, number: int, status: str = "") -> tuple[bytes, dict]:
+    """The status line and the body of the server's answer for an organization."""
+    target = f"GET /?org_id={number:036}&status={status} HTTP/1.1" if number else "GET /counts HTTP/1.1"
+    head, _, body = endpoint.answer(target.encode())[0].partition(b"\r\n\r\n")
+    return head.split(b"\r\n")[0], orjson.loads(body)
+
+
+def test_the_server_has_other_rows_in_every_window():
+    endpoint = Endpoint(Service(200))
+    rows = [row for status in WINDOWS for row in ask(endpoint, 7, status.decode())[1]["data"]["appointments"]]
+    assert len({row["id"] for row in rows}) == 1200
+    assert {row["organization_id"] for row in rows} == {f"{7:036}"}
+
+
+def test_the_servers_failing_organizations_fail_for_good():
+    endpoint = Endpoint(Service(1, failing_every=3))
+    lines = [ask(endpoint, number)[0] for number in (1, 3, 3, 4, 6)]
+    good, bad = b"HTTP/1.1 200 OK", b"HTTP/1.1 502 Bad Gateway"
+    assert lines == [good, bad, bad, good, bad]
+
+
+def test_the_server_limits_and_counts():
+    endpoint = Endpoint(Service(1, limit="FixedWindow", limits={"requests": 2, "seconds": 3600}))
+    assert [ask(endpoint, 1)[0].split()[1] for _ in range(3)] == [b"200", b"200", b"429"]
+    assert ask(endpoint, 0)[1] == {"allowed": 2, "refused": 1}
+
+
+def test_the_field_is_measured_from_outside(monkeypatch):
+    monkeypatch.setattr(field, "REQUESTS", 24)
+    rows = [field.under(field.LIMITS[0], "seconds", reader) for reader in field.READERS]
+    assert [row[0] for row in rows] == ["this connector", "low-code manifest"]
+    assert [row[2] for row in rows] == ["0 of 4", "0 of 24"]
+
+
+@pytest.mark.parametrize(("limited", "ideal"), [*zip(field.LIMITS, (29, 29.9, 30), strict=True)])
+def test_the_ideal_is_what_the_limit_demands(limited, ideal):
+    assert limited.ideal(600) == ideal
+
+
+def test_an_unchanged_sync_goes_on_from_the_first_ones_state(capsys):
+    field.memory(organizations=2)
+    assert "unchanged" in capsys.readouterr().out
+
+
+@pytest.fixture(scope="module")
+def four_days():
+    """A part of the simulated month, measured once."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(coverage, "DAYS", 4)
+        return coverage.measured(150), coverage.reachable(150)
+
+
+def test_the_connector_reaches_what_the_filters_reach(four_days):
+    month, reachable = four_days
+    assert month.ours == reachable
+    assert (month.ours.landed, month.ours.true) == (1, 1)
+    assert (month.plain.landed, month.plain.true, month.plain.visible) == (0, 0, 0)
+
+
+def test_no_claim_is_false_and_nothing_is_warned_of_while_everything_lands(four_days):
+    proof = four_days[0].proof
+    assert proof.claims > 10_000
+    assert (proof.syncs, proof.warned, proof.holes) == (4 * 24, 0, [])
+    assert (proof.false, proof.inside, proof.outside) == (0, 0, 0)
+
+
+START = datetime(2026, 3, 1, tzinfo=timezone.utc)
+
+
+def sync_that_claims(**columns) -> Sync:
+    """A sync whose organization is covered as told, with nothing bounded where nothing is told."""
+    bounds = dict.fromkeys(("covered_from", "covered_until", "gap_from", "gap_to"))
+    return Sync(organization={"coverage": "partial", **bounds, **columns}, warnings=["a hole"])
+
+
+@pytest.mark.parametrize(
+    ("columns", "false", "inside"),
+    [
+        ({}, 1, 1),
+        ({"coverage": "complete"}, 1, 1),
+        ({"covered_from": "2026-03-02T10:00:00Z"}, 0, 0),
+        ({"covered_from": "2026-03-02T09:59:00Z"}, 1, 1),
+        ({"covered_until": "2026-03-02T10:00:00Z"}, 0, 0),
+        ({"gap_from": "2026-03-02T09:00:00Z", "gap_to": "2026-03-02T10:00:00Z"}, 1, 0),
+    ],
+)
+def test_a_false_claim_is_counted(columns, false, inside):
+    month, proof = Month(0), Proof()
+    month.account.bookings.clear()
+    booking = month._book(START + timedelta(days=1, hours=10))
+    month.made.add(booking.uid)
+    booking.status = "cancelled"
+    table = {booking.uid: "accepted"}
+    proof.take(sync_that_claims(**columns), month, table)
+    proof.end(month, table, START + timedelta(days=2))
+    assert (proof.false, proof.inside, proof.outside) == (false, inside, 1 - inside)
+    assert (proof.warned_share, len(proof.holes)) == (1, int("gap_from" in columns))
+
+
+def test_nothing_is_claimed_where_coverage_is_unknown():
+    month, proof = Month(0), Proof()
+    proof.take(sync_that_claims(coverage="unknown"), month, {})
+    assert (proof.claims, proof.false) == (0, 0)
+
+
+def test_the_warnings_of_a_sync_are_counted_and_its_state_is_kept(sandbox):
+    with serving_sandbox(sandbox) as url:
+        org_id = next(iter(sandbox.accounts))
+        connection = coverage.Connection({"access_token": TOKEN, "org_ids": [org_id], "api_url": url})
+        assert (len(connection.sync().sent), connection.sync().sent) == (37, {})
+        sandbox.faults[org_id] = replace(FAULTS["lone-surrogate"], times=1)
+        assert connection.sync().warnings
+        assert not connection.sync().warnings
+
+
+def test_the_chart_is_the_same_for_the_same_figures_and_has_no_background(tmp_path):
+    shares = coverage.Coverage(landed=1.0, true=0.9, visible=0.5)
+    nothing = coverage.Coverage(0, 0, 0)
+    months = {size: Measured(shares, Proof(syncs=10, warned=size // 100), nothing) for size in (20, 400)}
+    files = [tmp_path / name for name in ("one.svg", "other.svg")]
+    for file in files:
+        coverage.draw(months, file)
+    assert files[0].read_bytes() == files[1].read_bytes()
+    texts = [element.text for element in ElementTree.parse(files[0]).iter() if element.tag.endswith("}text")]
+    assert {"bookings a day", "20", "400", "100"} <= set(texts)
+    assert any("landed" in text for text in texts) and any("WARN" in text for text in texts)
+    assert "#ffffff" not in files[0].read_text()

@@ -18,7 +18,7 @@ from airbyte_cdk.sources.types import Record
 from airbyte_cdk.sources.utils.slice_logger import DebugSliceLogger
 
 from benchmarks.contenders import measured
-from benchmarks.server import row
+from benchmarks.rows import row
 from source_ravan_calcom.source import SourceRavanCalcom
 
 

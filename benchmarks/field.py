@@ -1,0 +1,173 @@
+"""What a sync takes where the API sets the pace: rate limits, organizations that fail for good, and large accounts.
+
+python -m benchmarks.field                # everything, about nine minutes
+python -m benchmarks.field limits memory  # some of: limits, failing, memory
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+from rich.table import Table
+
+from benchmarks.runs import CONSOLE, LOWCODE, OURS, OURS_INCREMENTAL, Contender, Run, attempt, run
+from benchmarks.server import Service, serving
+
+REQUESTS = 600
+"""Ten times what the time of a run would allow in the field, 120 a minute; so are the limits. The seconds are real."""
+
+FULL = 200
+WINDOWS = 6
+PATIENCE = 4
+"""How many times the ideal a run may take before it is stopped, its imports aside."""
+
+IMPORTS = 15.0
+"""More seconds than any contender's imports take."""
+
+
+@dataclass(frozen=True)
+class Limited:
+    """A limit, and the seconds that so many requests take under it if none is refused and none is late."""
+
+    name: str
+    limit: str
+    arguments: dict[str, Any]
+    ideal: Callable[[int], float]
+
+
+def _bucket(capacity: int, per_second: int) -> Limited:
+    return Limited(
+        f"bucket of {capacity}, {per_second}/s",
+        "TokenBucket",
+        {"capacity": capacity, "per_second": per_second},
+        lambda requests: (requests - capacity) / per_second,
+    )
+
+
+def _window(count: int, seconds: int) -> Limited:
+    return Limited(
+        f"{count} in each {seconds} s",
+        "FixedWindow",
+        {"requests": count, "seconds": seconds},
+        lambda requests: (requests - 1) // count * float(seconds),
+    )
+
+
+LIMITS = (_bucket(20, 20), _bucket(2, 20), _window(400, 30))
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A contender, and how many requests an organization of full windows takes it."""
+
+    name: str
+    contender: Contender
+    requests: int
+
+
+READERS = (Reader("this connector", OURS, WINDOWS), Reader("low-code manifest", LOWCODE, 1))
+
+
+def under(limited: Limited, retry_after: str, reader: Reader) -> list[str]:
+    """One run under a limit, as a row of the table."""
+    organizations = REQUESTS // reader.requests
+    ideal = limited.ideal(REQUESTS)
+    arguments = {**limited.arguments, "retry_after": retry_after}
+    with serving(Service(FULL, limit=limited.limit, limits=arguments)) as url:
+        done = attempt(reader.contender, url, organizations, patience=IMPORTS + ideal * PATIENCE)
+        counts = requests.get(f"{url}/counts", timeout=10).json()
+    return [
+        reader.name,
+        f"{done.wall / ideal:.2f}" if done.code >= 0 else f"over {PATIENCE}",
+        f"{organizations - done.organizations} of {organizations}",
+        f"{counts['refused'] / counts['allowed']:.2f}",
+    ]
+
+
+def limits() -> None:
+    """Each limit, with and without Retry-After: the same number of requests for every reader."""
+    table = Table(title=f"{REQUESTS} requests under a limit")
+    for name in ("limit", "Retry-After", ""):
+        table.add_column(name)
+    for name in ("time, of the ideal", "failed", "429s per allowed"):
+        table.add_column(name, justify="right")
+    with ThreadPoolExecutor(len(READERS)) as side_by_side:  # they wait, and a limit is each reader's own
+        for limited in LIMITS:
+            for retry_after in ("seconds", "none"):
+                rows = side_by_side.map(under, *zip(*((limited, retry_after, each) for each in READERS), strict=True))
+                first, *others = rows
+                table.add_row(limited.name, "yes" if retry_after == "seconds" else "no", *first)
+                for other in others:
+                    table.add_row("", "", *other)
+                table.add_section()
+    CONSOLE.print(table)
+
+
+def failing() -> None:
+    """Two in a hundred of 1,000 organizations answer 502 for good; beside the same without them, and them alone."""
+    organizations, every, rows, delay = 1000, 50, 20, 0.05
+
+    def seconds(count: int, failing_every: int) -> float:
+        with serving(Service(rows, delay, failing_every)) as url:
+            done = attempt(OURS, url, count)
+        expected = count - (count // failing_every if failing_every else 0)
+        if done.organizations != expected:
+            raise RuntimeError(f"{done.organizations} organizations were read, not {expected}: {done.end}")
+        return done.wall
+
+    # Waits are drawn at random: alone, as many of them have the same longest patience.
+    without, with_them, alone = (
+        seconds(count, nth) for count, nth in ((organizations, 0), (organizations, every), (organizations // every, 1))
+    )
+    table = Table(title=f"{organizations} organizations, {delay * 1000:.0f} ms a request, 10 at a time")
+    table.add_column("")
+    table.add_column("s", justify="right")
+    table.add_column("of that without failures", justify="right")
+    for name, spent in (
+        ("none fails", without),
+        ("2 % answer 502 for good", with_them),
+        ("those that do, alone: the patience with the last one", alone),
+        ("2 %, less that patience", with_them - alone),
+    ):
+        table.add_row(name, f"{spent:.1f}", f"{spent / without:.2f}")
+    CONSOLE.print(table)
+
+
+def memory(organizations: int = 1000) -> None:
+    """An unchanged sync over organizations whose six windows are full: peak memory, and the state printed."""
+    rows = FULL * WINDOWS
+    with serving(Service(FULL)) as url:
+        first = run(OURS_INCREMENTAL, url, organizations, rows)
+        second = attempt(OURS_INCREMENTAL, url, organizations, state=first.last_state)
+    if second.code or second.rows:
+        raise RuntimeError(f"The unchanged sync sent {second.rows} rows: {second.end}")
+    table = Table(title=f"{organizations} organizations of {rows} rows, incremental")
+    table.add_column("")
+    for name in ("s", "peak MB", "states", "MB of state", "bytes of state a row"):
+        table.add_column(name, justify="right")
+    for name, done in (("first sync", first), ("unchanged", second)):
+        table.add_row(name, *_cells(done, organizations * rows))
+    CONSOLE.print(table)
+
+
+def _cells(done: Run, rows: int) -> list[str]:
+    weight = len(done.last_state) / rows
+    return [f"{done.wall:.0f}", f"{done.memory:.0f}", str(done.states), f"{done.state / 1e6:.1f}", f"{weight:.1f}"]
+
+
+PARTS = {part.__name__: part for part in (limits, failing, memory)}
+
+
+def main(names: Iterable[str] = PARTS) -> None:
+    """Measure the named parts and print their tables."""
+    for name in names:
+        PARTS[name]()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:] or PARTS)
