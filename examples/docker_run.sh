@@ -1,32 +1,23 @@
 #!/usr/bin/env bash
-# Sync appointments into JSON lines with plain `docker run`; every further run appends only what changed.
+# Sync into JSON lines with plain `docker run`, or podman; from the second run on, only what changed.
 #
-#   examples/docker_run.sh DIRECTORY        (DIRECTORY/config.json holds the connector's settings)
+#   ./docker_run.sh DIRECTORY
 #
-# Leaves DIRECTORY/appointments.jsonl, one record a line, and DIRECTORY/state.json. The user of the image, uid 1000,
-# must be able to read the directory.
+# DIRECTORY/config.json holds the connector's settings, which nobody but you needs to be able to read; container.sh,
+# messages.py and catalog.json lie beside this script. Needs bash and Python 3.10.
+#
+# Each run adds files to DIRECTORY/appointments and DIRECTORY/organizations, one row a line, and replaces
+# DIRECTORY/state.json, from which the next run goes on. A run that is killed leaves no half file and loses nothing; a
+# row may then come twice, and the one with the latest synced_at counts. Ends as the connector does: 0 when all was read.
 set -euo pipefail
-directory=$(cd "$1" && pwd)
-image=${IMAGE:-airbyte/source-ravan-calcom:0.1.0}
-connector() { docker run --rm -v "$directory:/data:ro" "$image" "$@"; }
+here=$(cd "$(dirname "$0")" && pwd)
+directory=$(cd "${1:?usage: $0 DIRECTORY}" && pwd)
+: "${IMAGE:=airbyte/source-ravan-calcom:0.2.0}"
+# shellcheck source=examples/container.sh
+. "$here/container.sh"
 
-cat > "$directory/catalog.json" <<'EOF'
-{"streams": [{"sync_mode": "incremental", "destination_sync_mode": "append_dedup", "stream":
-  {"name": "appointments", "json_schema": {}, "supported_sync_modes": ["full_refresh", "incremental"]}}]}
-EOF
-arguments=(--config /data/config.json --catalog /data/catalog.json)
-if [ -e "$directory/state.json" ]; then
-  arguments+=(--state /data/state.json)
-fi
-
-# The exit code is kept for the end: what was read before a failure is true, and so is its state.
-code=0
-connector read "${arguments[@]}" > "$directory/messages.jsonl" || code=$?
-grep '^{"type":"RECORD"' "$directory/messages.jsonl" >> "$directory/appointments.jsonl" || true
-grep '^{"type":"STATE"' "$directory/messages.jsonl" | tail -n 1 |
-  sed 's/^{"type":"STATE","state":\(.*\)}$/[\1]/' > "$directory/state.json.new"
-[ -s "$directory/state.json.new" ] && mv "$directory/state.json.new" "$directory/state.json"
-rm -f "$directory/state.json.new"
-grep -v '^{"type":"\(RECORD\|STATE\)"' "$directory/messages.jsonl" >&2 || true
-rm "$directory/messages.jsonl"
-exit "$code"
+# The container sees the directory where it is, and can change nothing.
+exec python3 "$here/messages.py" read "$directory" -- \
+  "${container[@]}" --read-only --cap-drop ALL --security-opt no-new-privileges \
+  --volume "$directory:$directory:ro" --volume "$here/catalog.json:/catalog.json:ro" \
+  "$IMAGE" read --config "$directory/config.json" --catalog /catalog.json

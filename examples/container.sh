@@ -1,0 +1,9 @@
+# Sets container to a command that runs an image as you, so that it reads the files that only you can read.
+# docker_run.sh and pipeline.sh read this.
+container=(docker run --rm --user "$(id -u):$(id -g)")
+if ! security=$(docker info --format '{{.SecurityOptions}}' 2>/dev/null); then
+  container[0]=podman
+  [ "$(id -u)" = 0 ] || container+=(--userns keep-id)
+elif [[ $security == *rootless* ]]; then
+  container=(docker run --rm) # its root is you
+fi

@@ -1,0 +1,200 @@
+"""``examples/dagster_groups.py``, served by the command of its header and run in groups."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import sys
+import time
+from contextlib import closing
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+import requests
+
+from integration_tests.examples import Reader, commands
+from sandbox import TOKEN, generated
+
+pytest.importorskip("airbyte", reason="PyAirbyte supports no Python above 3.12", exc_type=ImportError)
+import duckdb
+from dagster import AssetKey, DagsterInstance, DagsterRun, DagsterRunStatus, TableMetadataValue, build_schedule_context
+
+INSTALL, SERVE = commands("dagster_groups.py")
+LOCATION = {"repositoryName": "__repository__", "repositoryLocationName": "dagster_groups.py"}
+
+TICK = """mutation($schedule: ScheduleSelector!, $now: Float!) {
+  scheduleDryRun(selectorData: $schedule, timestamp: $now) { ... on PythonError { message }
+  ... on DryRunInstigationTick { evaluationResult {
+    error { message cause { message } } runRequests { tags { key value } } } } } }"""
+LAUNCH = """mutation($runs: [ExecutionParams!]!) { launchMultipleRuns(executionParamsList: $runs) {
+  ... on LaunchMultipleRunsResult { launchMultipleRunsResult { __typename } } } }"""
+STATUS = """query($schedule: ScheduleSelector!) { scheduleOrError(scheduleSelector: $schedule) {
+  ... on Schedule { cronSchedule scheduleState { status } } } }"""
+
+
+class Server:
+    """What somebody who looks at Dagster's page can do."""
+
+    def __init__(self, url: str, home: Path) -> None:
+        self._url = url
+        self.home = home
+
+    def ask(self, query: str, **variables) -> dict:
+        answer = requests.post(f"{self._url}/graphql", json={"query": query, "variables": variables}, timeout=60)
+        content = answer.json()
+        assert "errors" not in content, content
+        [result] = content["data"].values()
+        return result
+
+    def is_up(self) -> bool:
+        try:
+            return requests.get(f"{self._url}/server_info", timeout=5).ok
+        except requests.ConnectionError:
+            return False
+
+    def sync(self, instance: DagsterInstance) -> dict[str, str]:
+        """A tick of the schedule, and all that it asks for; each group's status at the end."""
+        tick = self.ask(TICK, schedule={**LOCATION, "scheduleName": "hourly"}, now=time.time())
+        tick = tick["evaluationResult"]
+        assert tick["error"] is None
+        runs = [
+            {
+                "selector": {**LOCATION, "jobName": "sync_group"},
+                "mode": "default",
+                "executionMetadata": {"tags": request["tags"]},
+            }
+            for request in tick["runRequests"]
+        ]
+        before = {run.run_id for run in instance.get_runs()}
+        launched = self.ask(LAUNCH, runs=runs)["launchMultipleRunsResult"]
+        assert {result["__typename"] for result in launched} == {"LaunchRunSuccess"}
+        while True:
+            new = [run for run in instance.get_runs() if run.run_id not in before]
+            if len(new) == len(runs) and all(run.is_finished for run in new):
+                return {run.tags["dagster/partition"]: run.status.value for run in new}
+            time.sleep(0.3)
+
+
+@pytest.fixture
+def reader(tmp_path, sandbox, connector):
+    reader = Reader(tmp_path / "reader", "dagster_groups.py", "pyairbyte_sync.py")
+    sandbox.clock.set(sandbox.clock.now())
+    return reader
+
+
+@pytest.fixture
+def server(reader, tmp_path):
+    """Dagster as the header starts it, with three groups."""
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "dagster.yaml").write_text(
+        "telemetry: {enabled: false}\n"
+        "run_coordinator: {module: dagster, class: QueuedRunCoordinator, config: {dequeue_interval_seconds: 1}}\n"
+    )
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with (tmp_path / "log").open("w") as log:
+        process = reader.start(f"exec env {SERVE} --port {port}", log, DAGSTER_HOME=str(home), RAVAN_GROUPS="3")
+        with process:
+            served = Server(f"http://127.0.0.1:{port}", home)
+            while not served.is_up():
+                assert process.poll() is None, (tmp_path / "log").read_text()
+                time.sleep(0.2)
+            yield served
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(timeout=60)
+            finally:
+                process.kill()
+
+
+def test_groups_run_alone_side_by_side_and_from_their_own_state(reader, sandbox, connector, server, monkeypatch):
+    assert reader.run(INSTALL).returncode == 0
+    monkeypatch.chdir(reader.directory)
+    monkeypatch.setenv("RAVAN_GROUPS", "3")
+    monkeypatch.syspath_prepend(str(reader.directory))
+    from dagster_groups import group_of, home_of
+
+    groups: dict[str, list[str]] = {}
+    for number in range(9):
+        org_id = f"org-{number}"
+        sandbox.put(generated(org_id, 10, number, sandbox.clock.now()))
+        groups.setdefault(group_of(org_id), []).append(org_id)
+    assert sorted(groups) == ["group_0", "group_1", "group_2"]
+    org_ids = [org_id for group in groups.values() for org_id in group]
+    settings = {"access_token": TOKEN, "org_ids": org_ids, "api_url": connector.url}
+    (reader.directory / "config.json").write_text(json.dumps({**settings, "failing_organizations": "skip"}))
+
+    state = server.ask(STATUS, schedule={**LOCATION, "scheduleName": "hourly"})
+    assert state == {"cronSchedule": "0 * * * *", "scheduleState": {"status": "RUNNING"}}
+
+    with DagsterInstance.from_config(str(server.home)) as instance:
+        assert server.sync(instance) == dict.fromkeys(groups, "SUCCESS")
+        runs = instance.get_run_records()
+        starts, ends = [record.start_time for record in runs], [record.end_time for record in runs]
+        assert max(starts) < min(ends), "they run side by side"
+        assert metadata(instance) == {
+            group: {"organizations": len(own), "bookings": 10 * len(own), "skipped": 0, "gaps": 0}
+            for group, own in groups.items()
+        }
+
+        # One group is broken altogether, in another one organization is; each booked something.
+        for org_id in org_ids:
+            sandbox.book(org_id, sandbox.clock.now())
+        broken, skipping, well = sorted(groups, key=lambda group: len(groups[group]))
+        for org_id in [*groups[broken], groups[skipping][0]]:
+            sandbox.accounts[org_id].connected = False
+        assert server.sync(instance) == {broken: "FAILURE", skipping: "SUCCESS", well: "SUCCESS"}
+        shown = metadata(instance)
+        assert shown[well]["bookings"] == len(groups[well])
+        assert shown[skipping] | {"gaps": 0} == {
+            "organizations": len(groups[skipping]),
+            "bookings": len(groups[skipping]) - 1,
+            "skipped": 1,
+            "gaps": 0,
+        }
+        [failed] = [run for run in instance.get_runs() if run.status.value == "FAILURE"]
+        said = "".join(str(entry.dagster_event) for entry in instance.all_logs(failed.run_id))
+        assert "has no primary Cal.com account connected" in said
+
+    monkeypatch.setenv("RAVAN_DATABASE", "postgresql://user@host/warehouse")
+    assert home_of("group_1") == ("postgresql://user@host/warehouse", "ravan_calcom_group_1")
+    for group, own in groups.items():
+        with closing(duckdb.connect(str(reader.directory / "databases" / f"{group}.duckdb"))) as connection:
+            found = connection.sql("SELECT DISTINCT organization_id FROM ravan_calcom.appointments ORDER BY 1")
+            assert [org_id for (org_id,) in found.fetchall()] == sorted(own)
+
+
+def test_a_groups_next_run_waits_for_the_last_one_and_its_organizations_stay(reader, monkeypatch):
+    org_ids = [f"org-{number}" for number in range(40)]
+    (reader.directory / "config.json").write_text(json.dumps({"access_token": TOKEN, "org_ids": org_ids}))
+    monkeypatch.setenv("RAVAN_CONFIG", str(reader.directory / "config.json"))
+    monkeypatch.syspath_prepend(str(reader.directory))
+    monkeypatch.delitem(sys.modules, "dagster_groups", raising=False)
+    from dagster_groups import GROUPS, group_of, hourly
+
+    with DagsterInstance.local_temp(str(reader.directory)) as instance:
+        for status, group in (("STARTED", "group_3"), ("STARTING", "group_5"), ("FAILURE", "group_0")):
+            tags = {"dagster/partition": group}
+            instance.add_run(DagsterRun(job_name="sync_group", status=DagsterRunStatus[status], tags=tags))
+        asked = list(hourly(build_schedule_context(instance=instance, scheduled_execution_time=datetime.now())))
+    assert [request.partition_key for request in asked] == sorted(set(GROUPS) - {"group_3", "group_5"})
+    # Written down, because an organization that moves is read anew into another database.
+    assert [group_of(org_id) for org_id in ("org-0", "org-1", " ORG-1 ")] == ["group_3", "group_0", "group_0"]
+
+
+def metadata(instance: DagsterInstance) -> dict[str, dict]:
+    """What the latest run of each group shows, tables as their number of rows."""
+    shown = {}
+    for record in reversed(instance.fetch_materializations(AssetKey("appointments"), limit=100).records):
+        event = record.asset_materialization
+        values = {
+            name: len(value.records) if isinstance(value, TableMetadataValue) else value.value
+            for name, value in event.metadata.items()
+            if name != "database"
+        }
+        shown[event.partition] = {name: value for name, value in values.items() if not name.startswith("dagster")}
+    return shown
