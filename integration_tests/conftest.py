@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,11 +15,22 @@ from typing import Any
 import pytest
 
 from sandbox import TOKEN, Sandbox, serving
+from source_ravan_calcom.appointments import SCHEMAS
 
 COMMAND = Path(sys.executable).with_name("source-ravan-calcom")
 
-# Minutes would be a hang; the fault matrix's read waits out every retry on purpose.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+# Who was started in the background of a script ignores SIGINT, and would hand that on to the processes under test.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 PROCESS_SECONDS = 300
+"""Longer would be a hang; the fault matrix's read waits out every retry on purpose."""
+
+RESULT_COLUMNS = list(json.loads((SCHEMAS / "organizations.json").read_text())["properties"])
+
+BOTH = ("appointments", "organizations")
 
 
 @dataclass
@@ -37,21 +50,47 @@ class Output:
         name = "connectionStatus" if kind == "CONNECTION_STATUS" else kind.lower()
         return [message[name] for message in self.messages if message["type"] == kind]
 
+    def records(self, stream: str) -> list[dict[str, Any]]:
+        return [record["data"] for record in self.of("RECORD") if record["stream"] == stream]
+
     @property
     def rows(self) -> list[dict[str, Any]]:
-        return [record["data"] for record in self.of("RECORD")]
+        """The bookings."""
+        return self.records("appointments")
+
+    @property
+    def results(self) -> dict[str, dict[str, Any]]:
+        """The rows of ``organizations``, each of them once, by its ID; the CDK prints no nulls."""
+        rows = [{**dict.fromkeys(RESULT_COLUMNS), **row} for row in self.records("organizations")]
+        by_id = {row["organization_id"]: row for row in rows}
+        assert len(by_id) == len(rows)
+        return by_id
 
     @property
     def states(self) -> list[dict[str, Any]]:
         return self.of("STATE")
+
+    def last_state(self, stream: str = "appointments") -> dict[str, Any]:
+        """The stream's own part of the last state that was printed for it."""
+        states = [state["stream"] for state in self.states]
+        return [each["stream_state"] for each in states if each["stream_descriptor"]["name"] == stream][-1]
 
     @property
     def errors(self) -> list[dict[str, Any]]:
         return [trace["error"] for trace in self.of("TRACE") if trace["type"] == "ERROR"]
 
     @property
+    def stream_statuses(self) -> list[dict[str, Any]]:
+        return [trace["stream_status"] for trace in self.of("TRACE") if trace["type"] == "STREAM_STATUS"]
+
+    @property
     def statuses(self) -> list[str]:
-        return [trace["stream_status"]["status"] for trace in self.of("TRACE") if trace["type"] == "STREAM_STATUS"]
+        return [status["status"] for status in self.stream_statuses]
+
+    def ended(self, stream: str) -> str:
+        """The last status of a stream."""
+        [*_, last] = [each for each in self.stream_statuses if each["stream_descriptor"]["name"] == stream]
+        return last["status"]
 
     @property
     def check(self) -> dict[str, Any]:
@@ -61,13 +100,27 @@ class Output:
     def logs(self, level: str) -> list[str]:
         return [log["message"] for log in self.of("LOG") if log["level"] == level]
 
+    @property
+    def said(self) -> str:
+        """All that was printed for people."""
+        return self.stdout + self.stderr
+
 
 class Connector:
-    """Runs the command with files in a directory of its own."""
+    """Runs the command with files in a directory of its own.
 
-    def __init__(self, directory: Path, url: str) -> None:
+    Args:
+        directory: Where they are.
+        url: The sandbox's.
+        altered: Python code that is run before the command, in the same process; for what no setting can bring about.
+    """
+
+    def __init__(self, directory: Path, url: str, altered: str = "") -> None:
         self.directory = directory
         self.url = url
+        self._command = [str(COMMAND)]
+        if altered:
+            self._command = [sys.executable, "-c", f"{altered}\nfrom source_ravan_calcom import run; run.run()"]
 
     def config(self, *org_ids: str, **settings: Any) -> Path:
         return self.write("config", {"access_token": TOKEN, "org_ids": org_ids, "api_url": self.url, **settings})
@@ -77,41 +130,70 @@ class Connector:
         path.write_text(content if isinstance(content, str) else json.dumps(content))
         return path
 
-    def catalog(self, mode: str) -> Path:
-        stream = {"name": "appointments", "json_schema": {}, "supported_sync_modes": ["full_refresh", "incremental"]}
-        configured = {"stream": stream, "sync_mode": mode, "destination_sync_mode": "append_dedup"}
-        return self.write(f"catalog-{mode}", {"streams": [configured]})
+    def catalog(
+        self,
+        mode: str = "full_refresh",
+        streams: Sequence[str] = ("appointments",),
+        destination: str = "append_dedup",
+        **more: Any,
+    ) -> Path:
+        """A configured catalog; ``more`` are further fields of each stream."""
+        configured = [
+            {
+                "stream": {"name": name, "json_schema": {}, "supported_sync_modes": ["full_refresh", "incremental"]},
+                "sync_mode": mode,
+                "destination_sync_mode": destination,
+                **more,
+            }
+            for name in streams
+        ]
+        return self.write(f"catalog-{mode}", {"streams": configured})
 
-    def arguments(self, verb: str, config: Path | None, mode: str = "full_refresh", state: Any = None) -> list[str]:
-        arguments = [str(COMMAND), verb]
+    def arguments(
+        self,
+        verb: str,
+        config: Path | None,
+        mode: str = "full_refresh",
+        state: Any = None,
+        streams: Sequence[str] = ("appointments",),
+        **catalog: Any,
+    ) -> list[str]:
+        arguments = [*self._command, verb]
         if config:
             arguments += ["--config", str(config)]
         if verb == "read":
-            arguments += ["--catalog", str(self.catalog(mode))]
+            arguments += ["--catalog", str(self.catalog(mode, streams, **catalog))]
         if state is not None:
             arguments += ["--state", str(self.write("state", state))]
         return arguments
 
     def run(
-        self, verb: str, config: Path | None = None, *more: str, mode: str = "full_refresh", state: Any = None
+        self,
+        verb: str,
+        config: Path | None = None,
+        *more: str,
+        environment: dict[str, str] | None = None,
+        **options: Any,
     ) -> Output:
-        arguments = self.arguments(verb, config, mode, state)
+        """Run a verb to its end; ``options`` are those of :meth:`arguments`."""
         done = subprocess.run(
-            [*arguments, *more], capture_output=True, text=True, timeout=PROCESS_SECONDS, check=False, env=ENVIRONMENT
+            [*self.arguments(verb, config, **options), *more],
+            capture_output=True,
+            text=True,
+            timeout=PROCESS_SECONDS,
+            check=False,
+            env={**ENVIRONMENT, **(environment or {})},
         )
         return Output(done.returncode, done.stdout, done.stderr)
 
-    def start(self, verb: str, config: Path, mode: str = "full_refresh", state: Any = None) -> subprocess.Popen:
+    def start(self, verb: str, config: Path, **options: Any) -> subprocess.Popen:
         return subprocess.Popen(
-            self.arguments(verb, config, mode, state),
+            self.arguments(verb, config, **options),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             env=ENVIRONMENT,
         )
-
-
-ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
-from integration_tests.conftest import Connector
+from integration_tests.conftest import BOTH, Connector
 from sandbox import FAULTS, Sandbox, generated, serving
 
 ONCE, RETRIED = "once", "retried"
@@ -14,70 +14,131 @@ ONCE, RETRIED = "once", "retried"
 
 @dataclass(frozen=True)
 class Expected:
-    """How a fault ends: whom it is for, whether it is asked again, and what its sentence says."""
+    """How a fault that lasts ends: whom it is for, whether it is asked again, its kind, and what its sentence says."""
 
     failure_type: str
     asked: str
+    kind: str
     sentence: str
 
 
 CONFIG, SYSTEM, TRANSIENT = "config_error", "system_error", "transient_error"
 
-MATRIX = {
-    "forbidden": Expected(CONFIG, ONCE, "The Access Token may not read organization {org} (HTTP 403)."),
-    "not-connected": Expected(CONFIG, ONCE, "has no primary Cal.com account connected (NOT_CONNECTED, HTTP 400)"),
-    "not-connected-nested": Expected(CONFIG, ONCE, "Cal.com account connected (NOT_CONNECTED, HTTP 502)"),
-    "not-connected-under-200": Expected(CONFIG, ONCE, "Cal.com account connected (NOT_CONNECTED, HTTP 200)"),
-    "invalid-request": Expected(CONFIG, ONCE, "{org} as invalid (INVALID_REQUEST, HTTP 400). Check Organization IDs"),
-    "invalid-request-grpc": Expected(CONFIG, ONCE, "as invalid (code 3, HTTP 400)"),
-    "not-found": Expected(CONFIG, ONCE, "Ravan found nothing for organization {org} (HTTP 404)"),
-    "teapot": Expected(SYSTEM, ONCE, "Ravan refused the request for organization {org} (HTTP 418)"),
+LASTING = {
+    "forbidden": Expected(CONFIG, ONCE, "forbidden", "The Access Token may not read organization {org} (HTTP 403)."),
+    "not-connected": Expected(
+        CONFIG, ONCE, "not_connected", "has no primary Cal.com account connected (NOT_CONNECTED, HTTP 400)"
+    ),
+    "not-connected-nested": Expected(
+        CONFIG, ONCE, "not_connected", "Cal.com account connected (NOT_CONNECTED, HTTP 502)"
+    ),
+    "not-connected-under-200": Expected(
+        CONFIG, ONCE, "not_connected", "Cal.com account connected (NOT_CONNECTED, HTTP 200)"
+    ),
+    "invalid-request": Expected(
+        CONFIG, ONCE, "invalid_request", "{org} as invalid (INVALID_REQUEST, HTTP 400). Check Organization IDs"
+    ),
+    "invalid-request-grpc": Expected(CONFIG, ONCE, "invalid_request", "as invalid (code 3, HTTP 400)"),
+    "not-found": Expected(CONFIG, ONCE, "not_found", "Ravan found nothing for organization {org} (HTTP 404)"),
+    "teapot": Expected(SYSTEM, ONCE, "request_refused", "Ravan refused the request for organization {org} (HTTP 418)"),
     "calcom-error": Expected(
-        TRANSIENT, RETRIED, "Cal.com failed while Ravan read organization {org} (CALCOM_API_ERROR"
+        TRANSIENT, RETRIED, "calcom_failed", "Cal.com failed while Ravan read organization {org} (CALCOM_API_ERROR"
     ),
-    "calcom-error-as-400": Expected(TRANSIENT, RETRIED, "(CALCOM_API_ERROR, HTTP 400, tried"),
-    "internal-error": Expected(TRANSIENT, RETRIED, "Ravan failed for organization {org} (INTERNAL_ERROR, HTTP 500"),
-    "bad-gateway": Expected(TRANSIENT, RETRIED, "Ravan failed for organization {org} (HTTP 502, tried"),
-    "failure-under-200": Expected(TRANSIENT, RETRIED, "Ravan failed for organization {org} (HTTP 200, tried"),
-    "rate-limited": Expected(TRANSIENT, RETRIED, "Ravan limits the rate of requests: organization {org} was not read"),
-    "rate-limited-seconds": Expected(TRANSIENT, RETRIED, "Lower Concurrent Requests, or sync less often."),
-    "rate-limited-date": Expected(TRANSIENT, RETRIED, "Lower Concurrent Requests, or sync less often."),
+    "calcom-error-as-400": Expected(TRANSIENT, RETRIED, "calcom_failed", "(CALCOM_API_ERROR, HTTP 400, tried"),
+    "internal-error": Expected(
+        TRANSIENT, RETRIED, "server_failed", "Ravan failed for organization {org} (INTERNAL_ERROR, HTTP 500"
+    ),
+    "bad-gateway": Expected(
+        TRANSIENT, RETRIED, "server_failed", "Ravan failed for organization {org} (HTTP 502, tried"
+    ),
+    "failure-under-200": Expected(
+        TRANSIENT, RETRIED, "server_failed", "Ravan failed for organization {org} (HTTP 200, tried"
+    ),
     "html": Expected(
-        TRANSIENT, RETRIED, "is not the documented JSON (HTTP 200, tried {tries} times): it is an HTML page"
+        TRANSIENT, RETRIED, "not_json", "is not the documented JSON (HTTP 200, tried {tries} times): it is an HTML page"
     ),
-    "empty-body": Expected(TRANSIENT, RETRIED, "the body is empty"),
-    "broken-json": Expected(TRANSIENT, RETRIED, "it is cut short or broken JSON"),
-    "no-data": Expected(SYSTEM, ONCE, "does not have the documented shape (HTTP 200): “data” is missing"),
-    "rows-not-a-list": Expected(SYSTEM, ONCE, "“appointments” is an object, not a list"),
-    "row-not-an-object": Expected(SYSTEM, ONCE, "row 1 is text, not an object"),
+    "empty-body": Expected(TRANSIENT, RETRIED, "not_json", "the body is empty"),
+    "broken-json": Expected(TRANSIENT, RETRIED, "not_json", "it is cut short or broken JSON"),
+    "no-data": Expected(
+        SYSTEM, ONCE, "wrong_shape", "does not have the documented shape (HTTP 200): “data” is missing"
+    ),
+    "rows-not-a-list": Expected(SYSTEM, ONCE, "wrong_shape", "“appointments” is an object, not a list"),
+    "row-not-an-object": Expected(SYSTEM, ONCE, "wrong_shape", "row 1 is text, not an object"),
     "other-tenant": Expected(
-        SYSTEM, ONCE, "{org} with the bookings of another organization (HTTP 200); nothing of that answer"
+        SYSTEM,
+        ONCE,
+        "other_tenant",
+        "{org} with the bookings of another organization (HTTP 200); nothing of that answer",
     ),
-    "other-tenants-row": Expected(SYSTEM, ONCE, "with a booking of another organization in row 1"),
+    "other-tenants-row": Expected(SYSTEM, ONCE, "other_tenant", "with a booking of another organization in row 1"),
+    "nested-row": Expected(
+        SYSTEM, ONCE, "wrong_shape", "does not have the documented shape (HTTP 200): a row is nested too deep"
+    ),
+    "gzip-bomb": Expected(
+        SYSTEM, ONCE, "wrong_shape", "does not have the documented shape (HTTP 200): it is larger than 32 MB"
+    ),
+    "gzip-bomb-twice": Expected(
+        SYSTEM, ONCE, "wrong_shape", "does not have the documented shape (HTTP 200): it is larger than 32 MB"
+    ),
     "redirect": Expected(
-        CONFIG, ONCE, "with a redirect (HTTP 302). It was not followed, so that the Access Token stays"
+        CONFIG, ONCE, "redirected", "with a redirect (HTTP 302). It was not followed, so that the Access Token stays"
     ),
     "cut": Expected(
-        TRANSIENT, RETRIED, "Could not read organization {org} from {host} (tried {tries} times): the answer was cut"
+        TRANSIENT,
+        RETRIED,
+        "unreachable",
+        "Could not read organization {org} from {host} (tried {tries} times): the answer was cut",
     ),
-    "reset": Expected(TRANSIENT, RETRIED, "Could not read organization {org} from {host}"),
-    "stall": Expected(TRANSIENT, RETRIED, "Could not read organization {org} from {host}"),
-    "drip": Expected(TRANSIENT, RETRIED, "the answer did not end in time"),
+    "reset": Expected(TRANSIENT, RETRIED, "unreachable", "(tried {tries} times): the connection was reset."),
+    "stall": Expected(TRANSIENT, RETRIED, "unreachable", "(tried {tries} times): no answer came in time"),
+    "drip": Expected(TRANSIENT, RETRIED, "unreachable", "the answer did not end in time"),
+    "drip-headers": Expected(TRANSIENT, RETRIED, "unreachable", "the answer did not end in time"),
+    "drip-chunks": Expected(TRANSIENT, RETRIED, "unreachable", "the answer did not end in time"),
+    "endless-continue": Expected(TRANSIENT, RETRIED, "unreachable", "the answer did not end in time"),
 }
+"""Faults that meet every request, and fail their organization."""
 
-PASSING = ("calcom-error", "internal-error", "rate-limited-seconds", "html", "cut", "reset")
+LIMITED = (
+    "rate-limited",
+    "rate-limited-seconds",
+    "rate-limited-date",
+    "rate-limited-zero",
+    "rate-limited-not-connected",
+)
+"""Refusals that concern the whole connection: they pass after two requests, and nobody fails of them."""
+
+PASSING = ("calcom-error", "internal-error", "html", "cut", "reset", "bad-gateway")
+"""Faults that meet the first request of an organization of their own as well."""
+
+ODD = ("lone-surrogate",)
+"""Odd answers that are delivered, with a warning."""
+
+ELSEWHERE = {"unauthorized", "unauthorized-grpc", "unauthorized-code", "rate-limited-day"}
+"""Faults that end a whole sync, which have tests of their own."""
 
 HEALTHY_ROWS = 20
+
+HEALTHY = ("healthy-1", "healthy-2", *(f"passing-{name}" for name in PASSING), *LIMITED)
+"""The organizations that are delivered whole; one of each fault in ``ODD`` comes on top."""
 
 
 def _sandbox() -> Sandbox:
     """One organization a fault, one a passing fault, and two that are well."""
     served = Sandbox()
-    for name in [*MATRIX, *(f"passing-{name}" for name in PASSING), "healthy-1", "healthy-2"]:
+    for name in [*LASTING, *HEALTHY, *ODD]:
         served.put(generated(name, HEALTHY_ROWS, len(name), datetime.now(timezone.utc)))
-    served.faults = {name: FAULTS[name] for name in MATRIX}
+    served.faults = {name: FAULTS[name] for name in (*LASTING, *ODD)}
+    served.faults.update({name: FAULTS[name].passing(2) for name in LIMITED})
     served.faults.update({f"passing-{name}": FAULTS[name].passing(1) for name in PASSING})
     return served
+
+
+HURRIED = """
+from dataclasses import replace
+from source_ravan_calcom import source
+source.PATIENT = replace(source.PATIENT, silence=3, answer=4.5)
+"""
+"""A read that waits a tenth as long for an answer: five tries at one that never ends would take minutes."""
 
 
 class Background:
@@ -90,10 +151,10 @@ class Background:
 
     def _serve_and_run(self, verb, directory) -> None:
         with serving(self.sandbox) as url:
-            connector = Connector(directory, url)
+            connector = Connector(directory, url, HURRIED if verb == "read" else "")
             self.host = url.removeprefix("http://")
-            config = connector.config(*self.sandbox.accounts, num_workers=40)
-            self._output = connector.run(verb, config, mode="incremental")
+            config = connector.config(*self.sandbox.accounts, num_workers=50)
+            self._output = connector.run(verb, config, mode="incremental", streams=BOTH)
 
     @property
     def output(self):

@@ -76,7 +76,8 @@ def test_check_discover_and_read(files):
     config = ("--config", f"{MOUNT}/config.json")
     assert run("check", *config, directory=files).check == {"status": "SUCCEEDED"}
     assert [stream["name"] for stream in run("discover", *config, directory=files).of("CATALOG")[0]["streams"]] == [
-        "appointments"
+        "appointments",
+        "organizations",
     ]
     output = read(files, "full_refresh")
     assert (output.code, len(output.rows)) == (0, 37)
@@ -151,7 +152,7 @@ def test_the_image_is_labelled_as_airbyte_expects():
 
 def test_a_start_compiles_nothing_and_no_file_can_be_changed():
     script = (
-        "import compileall, pathlib, sys, importlib.util as u; import source_ravan_calcom.run; "
+        "import compileall, pathlib, sys, importlib.util as u; import source_ravan_calcom.entrypoint; "
         "files = [m.__file__ for m in list(sys.modules.values()) if getattr(m, '__file__', None)]; "
         "ours = [f for f in files if f.startswith('/opt/connector') and f.endswith('.py')]; "
         "print(len(ours), sum(not pathlib.Path(u.cache_from_source(f)).exists() for f in ours))"

@@ -1,0 +1,136 @@
+"""What Airbyte's platform and a destination do with the command: jobs, attempts, checks, and states committed.
+
+After a failed job or attempt the platform runs ``check`` before the next attempt, and a check that fails ends the job.
+It tries again after a failure that may pass, and not after one that waits for a person.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from integration_tests.conftest import Connector, Output
+
+ATTEMPTS = 3
+"""Of one job; the platform's own number is larger."""
+
+PRIMARY_KEYS = {"appointments": ("organization_id", "id"), "organizations": ("organization_id",)}
+
+Row = dict[str, Any]
+
+
+@dataclass
+class Job:
+    """One scheduled sync.
+
+    Attributes:
+        checks: What each check of it printed.
+        reads: What each attempt of it printed.
+        succeeded: How it ended.
+    """
+
+    checks: list[Output] = field(default_factory=list)
+    reads: list[Output] = field(default_factory=list)
+    succeeded: bool = False
+
+
+class Connection:
+    """One connection: its settings, its state, and its tables, merged by primary key or overwritten.
+
+    Args:
+        connector: The command.
+        org_ids: The organizations.
+        streams: The streams that are selected.
+        catalog: The rest of each stream's configuration, as :meth:`Connector.catalog` takes it.
+        settings: More of the connector's settings.
+    """
+
+    def __init__(
+        self,
+        connector: Connector,
+        *org_ids: str,
+        streams: Sequence[str] = ("appointments",),
+        catalog: dict[str, Any] | None = None,
+        **settings: Any,
+    ) -> None:
+        self.connector, self.org_ids, self.streams, self.settings = connector, org_ids, streams, settings
+        self.catalog: dict[str, Any] = {"mode": "incremental", **(catalog or {})}
+        self.state: Any = None
+        self.tables: dict[str, dict[tuple[str, ...], Row]] = {stream: {} for stream in PRIMARY_KEYS}
+        self._last_failed = False
+
+    @property
+    def table(self) -> dict[tuple[str, ...], Row]:
+        """The bookings, by organization and ID."""
+        return self.tables["appointments"]
+
+    def remembered(self, stream: str = "appointments") -> dict[str, Any]:
+        """The part of the state that a stream keeps by organization."""
+        [state] = [each["stream"] for each in self.state if each["stream"]["stream_descriptor"]["name"] == stream]
+        return state["stream_state"]["organizations"]
+
+    def sync(self, **changed: Any) -> Output:
+        """One read, and what the destination commits of it."""
+        self.settings.update(changed)
+        output = self.connector.run("read", self._config(), state=self.state, streams=self.streams, **self.catalog)
+        left = self.take(output.stdout)
+        if output.code == 0 and "COMPLETE" in output.statuses:
+            self._commit(left)
+        return output
+
+    def check(self) -> Output:
+        """One check."""
+        return self.connector.run("check", self._config())
+
+    def job(self, **changed: Any) -> Job:
+        """One scheduled sync, as the platform runs it."""
+        self.settings.update(changed)
+        job = Job()
+        for _ in range(ATTEMPTS):
+            if self._last_failed:
+                job.checks.append(self.check())
+                if job.checks[-1].check["status"] == "FAILED":
+                    break
+            output = self.sync()
+            job.reads.append(output)
+            self._last_failed = output.code != 0 or "INCOMPLETE" in output.statuses
+            job.succeeded = not self._last_failed
+            if job.succeeded or output.errors[-1]["failure_type"] == "config_error":
+                break
+        return job
+
+    def take(self, stdout: str) -> list[dict[str, Any]]:
+        """Commit what a destination may: of whole lines, the records that a state follows, and that state.
+
+        Returns:
+            The records that no state followed.
+        """
+        waiting: list[dict[str, Any]] = []
+        for line in stdout.splitlines(keepends=True):
+            message = json.loads(line) if line.endswith("\n") else {"type": ""}
+            if message["type"] == "RECORD":
+                waiting.append(message["record"])
+            elif message["type"] == "STATE":
+                waiting = self._checkpoint(message["state"], waiting)
+        return waiting
+
+    def _config(self):
+        return self.connector.config(*self.org_ids, **self.settings)
+
+    def _checkpoint(self, state: dict[str, Any], waiting: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        stream = state["stream"]["stream_descriptor"]
+        others = [each for each in self.state or () if each["stream"]["stream_descriptor"] != stream]
+        self.state = [*others, state]
+        self._commit([record for record in waiting if record["stream"] == stream["name"]])
+        return [record for record in waiting if record["stream"] != stream["name"]]
+
+    def _commit(self, records: list[dict[str, Any]]) -> None:
+        for record in records:
+            row = record["data"]
+            key = tuple(row[name] for name in PRIMARY_KEYS[record["stream"]])
+            table = self.tables[record["stream"]]
+            # A deduplicating destination keeps the newest version, by the cursor.
+            if key not in table or row["synced_at"] >= table[key]["synced_at"]:
+                table[key] = row

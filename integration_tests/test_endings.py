@@ -1,0 +1,63 @@
+"""The process always ends. Each wait here is a bound after which it counts as a hang."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from integration_tests.conftest import ENVIRONMENT
+from sandbox import generated
+
+HANG_SECONDS = 40
+
+
+@pytest.fixture
+def much(connector, sandbox):
+    """A read whose output is far more than a pipe holds."""
+    org_ids = [f"org-{number}" for number in range(60)]
+    for number, org_id in enumerate(org_ids):
+        sandbox.put(generated(org_id, 199, number, sandbox.clock.now()))
+    return connector.arguments("read", connector.config(*org_ids), mode="incremental")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+def test_a_full_disk_ends_it_with_one_sentence(much):
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            much, stdout=full, stderr=subprocess.PIPE, text=True, timeout=HANG_SECONDS, env=ENVIRONMENT, check=False
+        )
+    assert done.returncode == 1
+    assert done.stderr.startswith("The output could not be written: [Errno 28] No space left on device.")
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_reader_that_has_stalled_does_not_keep_it(much, number):
+    with subprocess.Popen(much, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=ENVIRONMENT) as process:
+        process.stdout.readline()
+        time.sleep(2)  # until the pipe is full
+        process.send_signal(number)
+        assert process.wait(HANG_SECONDS) in (-number, 128 + number)
+
+
+@pytest.mark.skipif(os.getuid() != 0 or not shutil.which("unshare"), reason="only root can make a process the first")
+def test_a_containers_first_process_is_stopped_during_its_imports(much):
+    command = ["unshare", "--pid", "--fork", "--kill-child", *much]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=ENVIRONMENT) as process:
+        children: list[str] = []
+        while not children:
+            found = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=False)
+            children = found.stdout.split()
+        status = Path("/proc") / children[0] / "status"
+        blocked = f"{(1 << signal.SIGTERM - 1) | (1 << signal.SIGINT - 1):016x}"
+        while f"SigBlk:\t{blocked}" not in status.read_text():
+            time.sleep(0.001)  # until it listens
+        os.kill(int(children[0]), signal.SIGTERM)
+        assert process.wait(HANG_SECONDS) == 128 + signal.SIGTERM
+        assert process.stdout.read() == b"", "the CDK was not even imported"

@@ -1,0 +1,114 @@
+"""The organizations stream, and what is claimed in it, through the installed command."""
+
+from __future__ import annotations
+
+import base64
+from datetime import timedelta
+from hashlib import blake2b
+
+import orjson
+import pytest
+
+from integration_tests.connection import Connection
+from sandbox import ORGANIZATIONS, TOKEN, generated
+
+BOTH = ("appointments", "organizations")
+SMALL, BUSY, EMPTY, BROKEN = (ORGANIZATIONS[name] for name in ("small", "busy", "empty", "not-connected"))
+
+
+def rows(output, stream="organizations"):
+    records = [record for record in output.of("RECORD") if record["stream"] == stream]
+    return {record["data"]["organization_id"]: record["data"] for record in records}
+
+
+@pytest.fixture(autouse=True)
+def _stand_still(sandbox):
+    sandbox.clock.set(sandbox.clock.now())
+
+
+def test_every_organization_has_its_row_also_when_the_sync_fails(connector):
+    output = connector.run("read", connector.config(SMALL, BUSY, EMPTY, BROKEN), mode="incremental", streams=BOTH)
+    assert output.code == 1
+    found = rows(output)
+    assert {org_id: row["outcome"] for org_id, row in found.items()} == {
+        SMALL: "read",
+        BUSY: "read",
+        EMPTY: "read",
+        BROKEN: "failed",
+    }
+    assert {org_id: row.get("coverage") for org_id, row in found.items()} == {
+        SMALL: "complete",
+        BUSY: "partial",
+        EMPTY: "unknown",
+        BROKEN: None,
+    }
+    assert found[BROKEN]["error_kind"] == "not_connected"
+    assert [found[org_id]["requests"] for org_id in (SMALL, BUSY, EMPTY)] == [1, 6, 2]
+    assert output.ended("organizations") == "COMPLETE"
+    assert [line for line in output.logs("INFO") if line.startswith(f"Organization {BUSY} is covered from ")]
+    assert output.logs("WARN") == []
+
+
+def test_selected_alone_it_delivers_no_booking_and_unselected_it_changes_nothing(connector, sandbox):
+    alone = connector.run("read", connector.config(SMALL), streams=("organizations",))
+    assert (alone.code, rows(alone, "appointments"), len(rows(alone))) == (0, {}, 1)
+    without = connector.run("read", connector.config(SMALL))
+    assert rows(without) == {}
+    assert sandbox.requests_for(SMALL) == 2
+
+
+def test_a_hole_is_one_warning_and_one_row(connector, sandbox):
+    connection = Connection(connector, "org", streams=BOTH)
+    sandbox.put(generated("org", 260, 1, sandbox.clock.now()))
+    connection.sync()
+    before = sandbox.clock.now()
+    sandbox.clock.set(before + timedelta(days=3))
+    for minutes in range(260):
+        sandbox.book("org", before + timedelta(hours=2, minutes=10 * minutes))
+    output = connection.sync()
+    [warning] = output.logs("WARN")
+    assert warning.startswith("Organization org: a hole opened. What begins between ")
+    assert warning.endswith("no longer reaches back to the last sync: past. Sync more often.")
+    row = connection.tables["organizations"]["org",]
+    assert row["gap_from"] < row["gap_to"] == row["covered_from"]
+    connection.sync()
+    assert "gap_from" not in connection.tables["organizations"]["org",]
+
+
+def test_a_version_that_ignores_the_filter_is_found_out(connector, sandbox):
+    account = sandbox.put(generated("org", 400, 1, sandbox.clock.now()))
+    account.version = "2024-04-15"
+    output = connector.run("read", connector.config("org"), mode="incremental", streams=BOTH)
+    assert rows(output)["org"]["coverage"] == "unknown"
+    [warning] = output.logs("WARN")
+    assert "what is covered can't be told" in warning
+
+
+def test_a_state_of_version_1_goes_on_working(connector, sandbox):
+    account = sandbox.accounts[SMALL]
+    sent = [account.row(booking, "") for booking in account.bookings.values()]
+    marks = sorted(blake2b(orjson.dumps(row, option=orjson.OPT_SORT_KEYS), digest_size=9).digest() for row in sent)
+    blob = {"version": 1, "organizations": {SMALL: base64.b64encode(b"".join(marks)).decode()}}
+    state = [{"type": "STREAM", "stream": {"stream_descriptor": {"name": "appointments"}, "stream_state": blob}}]
+    booked = sandbox.book(SMALL, sandbox.clock.now() + timedelta(hours=1))
+    output = connector.run("read", connector.config(SMALL), mode="incremental", state=state)
+    assert [row["id"] for row in output.rows] == [booked.uid]
+    assert output.logs("WARN") == []
+    assert output.states[-1]["stream"]["stream_state"]["version"] == 2
+
+
+def test_synced_at_never_goes_backwards(connector, sandbox):
+    connection = Connection(connector, SMALL)
+    connection.sync()
+    connection.remembered()[SMALL]["synced_at"] = "2999-01-01T00:00:00.000Z"
+    sandbox.book(SMALL, sandbox.clock.now() + timedelta(hours=1))
+    assert [row["synced_at"] for row in connection.sync().rows] == ["2999-01-01T00:00:00.001Z"]
+
+
+def test_a_refused_token_leaves_rows_that_say_who_was_not_asked(connector):
+    org_ids = [f"org-{number}" for number in range(8)]
+    config = connector.config(*org_ids, access_token=f"{TOKEN}-wrong", num_workers=1)
+    output = connector.run("read", config, streams=BOTH)
+    assert [row["outcome"] for row in rows(output).values()] == ["failed"] * 3 + ["not_asked"] * 5
+    [error] = output.errors
+    assert error["message"].startswith("Ravan refused the Access Token (HTTP 401")

@@ -1,0 +1,92 @@
+"""One broken organization never stops the others: scheduled syncs as Airbyte runs them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from integration_tests.connection import Connection
+from sandbox import FAULTS, generated
+
+FOUR = ("one", "two", "three", "four")
+BROKEN = "four"
+BOTH = ("appointments", "organizations")
+
+
+@pytest.fixture
+def accounts(sandbox):
+    sandbox.clock.set(sandbox.clock.now())
+    for number, org_id in enumerate(FOUR):
+        sandbox.put(generated(org_id, 30, number, sandbox.clock.now()))
+    return sandbox.accounts
+
+
+def changes_everywhere(sandbox, hours: int) -> None:
+    for org_id in FOUR:
+        sandbox.book(org_id, sandbox.clock.now() + timedelta(hours=hours))
+
+
+def delivered(connection, org_id) -> set[str]:
+    return {uid for owner, uid in connection.table if owner == org_id}
+
+
+def truth(sandbox, org_id) -> set[str]:
+    return set(sandbox.accounts[org_id].bookings)
+
+
+def test_with_skip_every_sync_brings_every_change_and_a_mended_organization_all_of_its_own(
+    connector, sandbox, accounts
+):
+    connection = Connection(connector, *FOUR, streams=BOTH, failing_organizations="skip")
+    outcomes = []
+    for number in range(5):
+        accounts[BROKEN].connected = number not in (1, 2, 3)
+        changes_everywhere(sandbox, number + 1)
+        job = connection.job()
+        assert job.succeeded
+        for org_id in FOUR[:3]:
+            assert delivered(connection, org_id) == truth(sandbox, org_id)
+        outcomes.append(connection.tables["organizations"][BROKEN,]["outcome"])
+    assert outcomes == ["read", "failed", "failed", "failed", "read"]
+    assert delivered(connection, BROKEN) == truth(sandbox, BROKEN)
+
+
+def test_with_fail_nothing_is_read_for_anyone_until_it_is_mended(connector, sandbox, accounts):
+    connection = Connection(connector, *FOUR)
+    seen = []
+    for number in range(5):
+        accounts[BROKEN].connected = number not in (1, 2, 3)
+        changes_everywhere(sandbox, number + 1)
+        job = connection.job()
+        seen.append((len(job.checks), len(job.reads), job.succeeded))
+    assert seen == [(0, 1, True), (0, 1, False), (1, 0, False), (1, 0, False), (1, 1, True)]
+    for org_id in FOUR:
+        assert delivered(connection, org_id) == truth(sandbox, org_id)
+
+
+@pytest.mark.parametrize("setting", ["fail", "skip"])
+@pytest.mark.parametrize(
+    "catalog",
+    [
+        {"mode": "full_refresh", "destination": "overwrite"},
+        {"mode": "full_refresh", "destination": "append", "generation_id": 2, "minimum_generation_id": 2},
+    ],
+)
+def test_what_overwrites_fails_before_the_destination_could_swap(connector, sandbox, accounts, catalog, setting):
+    accounts[BROKEN].connected = False
+    output = connector.run("read", connector.config(*FOUR, failing_organizations=setting), **catalog)
+    assert (output.code, output.ended("appointments")) == (1, "INCOMPLETE")
+    assert ("would vanish" in output.errors[-1]["message"]) == (setting == "skip")
+
+
+def test_all_broken_fails_even_with_skip_and_passing_failures_are_no_configuration_error(connector, sandbox, accounts):
+    sandbox.faults = dict.fromkeys(FOUR, FAULTS["internal-error"])
+    config = connector.config(*FOUR, failing_organizations="skip")
+    output = connector.run("read", config)
+    assert output.code == 1
+    assert output.errors[-1]["failure_type"] == "transient_error"
+    assert output.errors[-1]["message"].startswith("4 of 4 organizations failed (4 Ravan failed):")
+    assert connector.run("check", config).check["status"] == "FAILED"
+    del sandbox.faults["one"]
+    assert connector.run("check", connector.config(*FOUR)).check["status"] == "SUCCEEDED"
