@@ -1,0 +1,63 @@
+"""The pictures of README and the documentation: made by their script, light and dark."""
+
+from __future__ import annotations
+
+import importlib.util
+from html import unescape
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+pytest.importorskip("rich", reason="the pictures are drawn with rich", exc_type=ImportError)
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+PICTURES = [DOCS / "sync.svg", DOCS / "windows.svg"]
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    """The script that makes them, as a module."""
+    specification = importlib.util.spec_from_file_location("pictures", DOCS / "pictures.py")
+    assert specification and specification.loader
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+def words(svg: str) -> str:
+    return unescape(" ".join("".join(ElementTree.fromstring(svg).itertext()).split()))
+
+
+@pytest.mark.parametrize("path", PICTURES, ids=lambda path: path.name)
+def test_a_picture_stands_alone_and_follows_light_and_dark(path):
+    svg = path.read_text(encoding="utf-8")
+    ElementTree.fromstring(svg)
+    assert "prefers-color-scheme: dark" in svg
+    assert svg.count("http") == svg.count("http://www.w3.org/") + svg.count("http://127.0.0.1"), "it fetches nothing"
+
+
+def test_the_windows_are_as_their_script_draws_them(pictures):
+    assert (DOCS / "windows.svg").read_text(encoding="utf-8") == pictures.windows()
+
+
+def test_the_windows_are_those_that_are_read(pictures):
+    from source_ravan_calcom.windows import WINDOWS
+
+    assert {status for status, *_ in pictures.WINDOWS} == {None, *(window.status for window in WINDOWS)}
+
+
+def test_the_sync_shows_what_a_sync_prints_today():
+    printed = words((DOCS / "sync.svg").read_text(encoding="utf-8"))
+    for title in ("Bookings by organization and status", "Next appointments", "How each organization was read"):
+        assert title in printed
+    assert "7 bookings are new or changed, in sandbox.duckdb; to query it:" in printed
+    assert "skipped: not connected" in printed
+
+
+def test_a_terminal_shows_what_was_printed_in_its_colours(pictures):
+    svg = pictures.terminal("make sync", "one\n\x1b[32mtwo\x1b[0m\n")
+    assert "$ make sync" in words(svg)
+    assert "one two" in words(svg)
+    assert svg.count(".t-r4 {") == 2, "a colour for light, and one for dark"
