@@ -140,7 +140,7 @@ def test_the_metadata_says_what_the_image_and_the_package_are():
     assert f"ARG BASE_IMAGE={DATA['connectorBuildOptions']['baseImage']}\n" in dockerfile
     assert f"io.airbyte.name={DATA['dockerRepository']}\n" in dockerfile
     assert DATA["allowedHosts"]["hosts"] == [FIELDS["api_url"]["default"].removeprefix("https://")]
-    assert DATA["suggestedStreams"]["streams"] == ["appointments"]
+    assert DATA["suggestedStreams"]["streams"] == ["appointments", "organizations"]
     assert {"language:python", "cdk:python"} <= set(DATA["tags"])
 
 
