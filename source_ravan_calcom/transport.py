@@ -11,7 +11,7 @@ import io
 import ssl
 from collections.abc import Iterator
 from contextlib import closing
-from http.client import HTTPResponse
+from http.client import CONTINUE, HTTPResponse
 from http.cookiejar import DefaultCookiePolicy
 from socket import socket
 from time import monotonic
@@ -100,6 +100,12 @@ class _Adapter(HTTPAdapter):
                 super().__init__(sock, *args, **options)
                 self.fp.close()
                 self.fp = io.BufferedReader(_Timed(sock, seconds))
+
+            def _read_status(self) -> tuple[str, int, str]:
+                # http.client passes over a 100 alone. It would take a 102 or 103 for the answer, and the answer that
+                # follows it for that of the next request on this connection: another organization's.
+                version, status, reason = super()._read_status()  # type: ignore[misc]
+                return version, CONTINUE if status // 100 == 1 else status, reason
 
         class Plain(HTTPConnection):
             response_class = Response

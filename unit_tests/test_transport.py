@@ -288,6 +288,15 @@ def test_the_headers_of_every_answer_count_too(clock, monkeypatch, url):
             dripped.begin()
 
 
+@pytest.mark.parametrize("interim", [100, 101, 102, 103])
+def test_what_comes_before_the_answer_is_not_taken_for_it(interim):
+    hint = f"HTTP/1.1 {interim} Early\r\nLink: </style.css>\r\n\r\n".encode()
+    for response in responses(adapter()):
+        whole = response(Wire(hint * 2, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"), method="GET")
+        whole.begin()
+        assert (whole.status, whole.headers["Link"], whole.read()) == (200, None, b"ok")
+
+
 def adapter() -> Any:
     return session().get_adapter(URL)
 
