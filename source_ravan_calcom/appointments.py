@@ -126,6 +126,7 @@ class Attempt(Partition):
                     reading.refuse()
                     continue
                 raise
+            sync.report.outcomes.answered()
             reading.take(answer.rows, answer.at, answer.began)
         return reading.bookings()
 

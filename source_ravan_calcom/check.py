@@ -64,6 +64,7 @@ class Check:
         try:
             while probe.statuses:
                 self._api.ask(probe, probe.statuses[0], limit=1)
+                self._outcomes.answered()
                 probe.statuses.pop(0)
             self._outcomes.read(probe.org_id, Outcome(READ, datetime.now(timezone.utc)))
         except OrganizationFailure as failure:

@@ -64,6 +64,7 @@ class Outcomes:
         self._on_stop = on_stop
         self._by_org: dict[str, Outcome] = {}
         self._refusals: dict[str, Outcome] = {}
+        self._token_works = False
         self._lock = threading.RLock()
 
     def of(self, org_id: str) -> Outcome:
@@ -81,11 +82,18 @@ class Outcomes:
         """Of the organizations that failed."""
         return [each.failure for each in self.all() if each.failure and each.outcome == FAILED]
 
+    def answered(self) -> None:
+        """A request was answered with rows, so the token works; its organization may take five more."""
+        if not self._token_works:
+            with self._lock:
+                self._token_works = True
+                self.settle()
+
     def read(self, org_id: str, outcome: Outcome) -> None:
-        """One organization was read, so the token works."""
+        """One organization was read."""
         with self._lock:
             self._record(org_id, outcome)
-            self.settle()
+            self.answered()
 
     def failed(self, org_id: str, failure: OrganizationFailure, requests: int = 0) -> None:
         """One organization was given up."""
@@ -131,7 +139,7 @@ class Outcomes:
 
     def _weigh(self, failure: OrganizationFailure) -> None:
         """One organization's refusal is its own, unless the token has worked for none and others say the same."""
-        if self.tally[READ]:
+        if self._token_works:
             self.settle()
         elif len(self._refusals) >= min(SAME_REFUSAL, len(self.org_ids)):
             for org_id, outcome in self._refusals.items():

@@ -142,3 +142,13 @@ def test_whoever_waits_to_be_asked_again_when_time_is_up_has_failed(http, settin
     check = Check(Config.parse(config), LOGGER)
     assert check.status().status is Status.SUCCEEDED
     assert [failure.facts.org_id for failure in check._outcomes.failures] == ["a"]
+
+
+def test_what_answered_for_one_of_its_statuses_is_a_token_that_works(http):
+    http.get(URL, status_code=401)
+    http.get(f"{URL}?org_id=d", [{"json": EMPTY}, {"status_code": 403}])
+    config = {"access_token": "t", "org_ids": list("dabc"), "api_url": "http://127.0.0.1:9", "num_workers": 1}
+    check = Check(Config.parse({**config, "statuses": ["past", "upcoming"]}), LOGGER)
+    check.status()
+    assert len(check._outcomes.failures) == 4
+    assert check._outcomes.stopped_by is None

@@ -206,6 +206,15 @@ def test_one_organizations_refusal_after_the_token_has_worked_is_its_own():
     assert len(sync.emitted) == 4
 
 
+def test_a_token_that_was_answered_works_though_nobody_is_read_to_the_end():
+    sync = Sync(6)
+    sync.failed(errors.TOKEN_REFUSED, "a")
+    sync.report.outcomes.answered()
+    sync.failed(errors.TOKEN_REFUSED, "b", "c", "d")
+    assert sync.stops == []
+    assert sync.kinds()[:4] == ["token_refused_here"] * 4
+
+
 def test_a_refusal_before_the_token_has_worked_is_told_when_it_has():
     sync = Sync(6)
     sync.failed(errors.TOKEN_REFUSED, "a", "b")

@@ -346,6 +346,15 @@ def test_an_empty_state_file_is_a_first_sync(tmp_path, content):
     assert SourceRavanCalcom.read_state(str(path)) == []
 
 
+def test_what_answered_one_request_of_six_is_a_token_that_works(http, settings):
+    http.get(URL, status_code=401)
+    http.get(f"{URL}?org_id=d", json=answer({"id": "1", "status": "accepted"}))
+    http.get(f"{URL}?org_id=d&status=past", [{"status_code": 502}, {"json": answer()}])
+    messages, failure = read({**settings, "org_ids": list("dabc"), "num_workers": 1}, catalog())
+    assert [row["organization_id"] for row in rows(messages)] == ["d"]
+    assert "3 of 4 organizations failed (3 token refused for one organization)" in failure.message
+
+
 def test_the_pause_of_a_rate_limit_is_a_stream_status(http, settings, sleeps, caplog):
     caplog.set_level(logging.INFO)
     http.get(URL, [{"status_code": 429, "headers": {"Retry-After": "1"}}, {"json": answer(OVER)}])
