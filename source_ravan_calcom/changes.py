@@ -27,7 +27,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from airbyte_cdk.models import AirbyteStateMessage, AirbyteStateType
@@ -192,6 +192,9 @@ class ChangeCursor(Cursor, Delivery):
         self._is_state_due = False
 
 
+_LAST = datetime.max.replace(tzinfo=timezone.utc) - timedelta(milliseconds=1)
+"""After which no moment is left in the calendar."""
+
 UNREADABLE = AirbyteStateType.LEGACY
 """The type of the state message that stands for a file which holds no state; no version of this connector writes it."""
 
@@ -230,7 +233,8 @@ def remembered(stream_state: Mapping[str, Any]) -> Mapping[str, Known]:
     if not stream_state or NO_CURSOR_STATE_KEY in stream_state:
         return {}  # a first sync, or the end of a full refresh: nothing is remembered
     version = stream_state.get("version")
-    if isinstance(version, bool) or version not in FINGERPRINT_BYTES_BY_VERSION:
+    is_number = isinstance(version, (int, float)) and not isinstance(version, bool)
+    if not is_number or version not in FINGERPRINT_BYTES_BY_VERSION:
         seen = f"version {version}" if isinstance(version, int) else "no version"
         raise ValueError(f"it has {seen}, this connector writes version {STATE_VERSION}")
     organizations = stream_state.get("organizations")
@@ -248,7 +252,7 @@ def remembered(stream_state: Mapping[str, Any]) -> Mapping[str, Known]:
 
 def later_than(floor: datetime | None, now: datetime) -> datetime:
     """Now, or just after what was said before: a clock may be set back, and a newer version must stay the newer."""
-    return now if floor is None else max(now, floor + timedelta(milliseconds=1))
+    return now if floor is None else max(now, min(floor, _LAST) + timedelta(milliseconds=1))
 
 
 def _encoded(known: Known) -> dict[str, Any]:

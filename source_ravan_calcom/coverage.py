@@ -18,17 +18,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from itertools import pairwise
 
 from source_ravan_calcom.answers import Row
-from source_ravan_calcom.rows import DEAD, moment
+from source_ravan_calcom.rows import is_dead, moment
 
 CLOCK_DIFFERENCE = timedelta(minutes=5)
 """How far a row's end may lie on the wrong side of now: Cal.com's clock is not the one that stamps the answer."""
 
 ODD_ROWS = 2
 """How many rows of a window may contradict it: Cal.com reads the IDs and the rows in two queries."""
+
+_DAWN = datetime.min.replace(tzinfo=timezone.utc) + timedelta(days=1)
+"""Near enough to the beginning of time, which is Go's zero time, for a little to be subtracted."""
 
 DISTINCT_STARTS = 10
 """How many different starts in the right order show that a full window is sorted by start, and not by chance."""
@@ -61,14 +64,14 @@ class Meaning:
 
     def contradicts(self, row: Row, now: datetime) -> bool:
         """Whether a row does not belong in the window."""
-        if (row.get("status") in DEAD) != self.dead:
+        if is_dead(row) != self.dead:
             return True
         if self.over is None:
             return False
         end = moment(row.get("end_time"))
         if end is None:
             return True
-        return end > now + CLOCK_DIFFERENCE if self.over else end < now - CLOCK_DIFFERENCE
+        return end - now > CLOCK_DIFFERENCE if self.over else now - end > CLOCK_DIFFERENCE
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,7 @@ class Seen:
 
 def look(rows: Sequence[Row], meaning: Meaning | None, now: datetime, *, full: bool) -> Seen:
     """Look at the rows of one answer; ``meaning`` is ``None`` for an unfiltered one."""
-    proves = any(_is_over(row, now) for row in rows) or sum(row.get("status") in DEAD for row in rows) > ODD_ROWS
+    proves = any(_is_over(row, now) for row in rows) or sum(map(is_dead, rows)) > ODD_ROWS
     if meaning is None:
         return Seen(len(rows), full, proves_more_than_upcoming=proves)
     doubt, last_start = "", None
@@ -110,7 +113,7 @@ def look(rows: Sequence[Row], meaning: Meaning | None, now: datetime, *, full: b
 
 def _is_over(row: Row, now: datetime) -> bool:
     end = moment(row.get("end_time"))
-    return end is not None and end < now - CLOCK_DIFFERENCE
+    return end is not None and now - end > CLOCK_DIFFERENCE
 
 
 def _disorder(starts: Sequence[datetime | None], *, latest_first: bool) -> str:
@@ -188,6 +191,8 @@ def claim(
     goes_on = "past" not in chosen or set(chosen) >= AT_PRESENT
     if before and (before.statuses != chosen or not goes_on):
         before = None  # without what is going on at present, what was under way then has not been seen
+    if before and before.read_at - began > CLOCK_DIFFERENCE:
+        before = None  # the API's clock was wrong then or is now, so when that was is not known
     doubts = [f"{status}: {each.doubt}" for status, each in seen.items() if each.doubt]
     doubts += [f"{status}: Ravan refused it" for status in refused]
     if doubts or not _is_honoured(seen):
@@ -207,7 +212,7 @@ def claim(
         gap = (max(before.read_at, before.covered_from or before.read_at), back)
         causes = tuple(status for status, start in behind.items() if start and start > gap[0])
     # Where even what has begun does not fit into a window that looks ahead, less than all was seen until now.
-    settled = began if ahead is None or ahead > began else ahead - timedelta(milliseconds=1)
+    settled = began if ahead is None or ahead > began else max(ahead, _DAWN) - timedelta(milliseconds=1)
     whole = covered_from is None and ahead is None
     return Claim(
         FILTERED if chosen else COMPLETE if whole else PARTIAL,

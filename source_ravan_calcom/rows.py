@@ -57,6 +57,12 @@ def identity(row: Row) -> str | None:
     return uid if isinstance(uid, str) and uid else None
 
 
+def is_dead(row: Row) -> bool:
+    """Whether a booking does not take place."""
+    status = row.get("status")
+    return isinstance(status, str) and status in DEAD
+
+
 def is_utc(time: Any) -> bool:
     """Whether a time is as we deliver it: absent, or ISO 8601 in UTC with ``Z``, and in the calendar."""
     if time is None or (isinstance(time, str) and _SURELY_UTC(time)):

@@ -186,6 +186,7 @@ GOOD = {"sent": ""}
         ({"version": 99, "organizations": {}}, "it has version 99, this connector writes version 2"),
         ({"version": True, "organizations": {}}, "it has version True"),
         ({"organizations": {}}, "it has no version"),
+        ({"version": [2], "organizations": {}}, "it has no version"),
         ({"synced_at": "2026-01-01"}, "it has no version"),
         ({"version": 2, "organizations": []}, "it holds no organizations"),
         ({"version": 1, "organizations": {"a": "not base64!"}}, "its entry for organization a is damaged"),
@@ -239,6 +240,12 @@ def test_each_stream_gets_its_own_state():
 def test_a_message_that_is_no_stream_state_is_refused(odd, problem):
     with pytest.raises(ValueError, match=problem):
         changes.stream_states([odd])
+
+
+def test_after_the_end_of_the_calendar_comes_its_end():
+    end = datetime.max.replace(tzinfo=timezone.utc)
+    assert AT < changes.later_than(end.replace(microsecond=999000), AT) <= end
+    assert AT < changes.later_than(end, AT) <= end
 
 
 def test_a_clock_that_was_set_back_does_not_make_a_newer_version_the_older():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 
 import pytest
 from hypothesis import given, settings
@@ -283,6 +283,29 @@ def test_other_statuses_than_last_time_begin_anew():
     claim = coverage.claim(seen, [], START, ("upcoming", "cancelled"), before)
     assert (claim.coverage, claim.covered_from, claim.gap) == ("filtered", START - timedelta(hours=20), None)
     assert claim.is_first
+
+
+def test_a_last_sync_that_was_in_the_future_begins_anew():
+    """By a clock that was wrong then or is wrong now: a hole could not be told from none."""
+    before = Covered(START + timedelta(days=60), None)
+    claim = coverage.claim({"past": full(-20), "upcoming": WHOLE}, [], START, (), before)
+    assert (claim.coverage, claim.covered_from) == ("partial", START - timedelta(hours=20))
+    soon = Covered(START + timedelta(minutes=1), None)
+    assert coverage.claim({"past": full(-20), "upcoming": WHOLE}, [], START, (), soon).coverage == "complete"
+
+
+@pytest.mark.parametrize("now", [datetime.min, datetime.max])
+def test_no_clock_is_too_odd_to_look_by(now):
+    rows = rows_of([START, START], status=["accepted"])
+    for window in WINDOWS:
+        coverage.look(rows, window.shows, now.replace(tzinfo=timezone.utc), full=True)
+    assert coverage.look(rows, None, now.replace(tzinfo=timezone.utc), full=False).rows == 2
+
+
+def test_go_writes_no_time_as_the_first_of_all():
+    dawn = datetime.min.replace(tzinfo=timezone.utc)
+    claim = coverage.claim({"past": WHOLE, "upcoming": Seen(200, True, last_start=dawn)}, [], START, (), None)
+    assert claim.covered_until == dawn
 
 
 def test_the_past_alone_does_not_go_on_because_what_is_under_way_was_not_seen():

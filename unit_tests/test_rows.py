@@ -12,6 +12,7 @@ from source_ravan_calcom.rows import (
     as_utc,
     fingerprint,
     identity,
+    is_dead,
     is_utc,
     moment,
     normalise,
@@ -179,3 +180,9 @@ def test_fingerprints_are_the_beginnings_of_those_that_version_1_kept():
 
 def test_what_does_not_take_place_is_cancelled_or_rejected():
     assert {"cancelled", "rejected"} == DEAD
+
+
+@pytest.mark.parametrize("status", [["cancelled"], {"value": "cancelled"}, 5, None, "accepted"])
+def test_a_status_that_is_no_text_is_not_a_dead_one(status):
+    assert not is_dead({"status": status})
+    assert is_dead({"status": "cancelled"})
