@@ -56,6 +56,7 @@ class Sync:
         delivery: Which rows are sent.
         backlog: What waits to be printed.
         report: What became of each.
+        last_read: When earlier syncs read each, as far as any state knows.
         logger: Where odd rows are mentioned.
     """
 
@@ -66,6 +67,7 @@ class Sync:
     delivery: Delivery
     backlog: Backlog
     report: SyncReport
+    last_read: Mapping[str, datetime]
     logger: logging.Logger
 
 
@@ -139,7 +141,7 @@ class Attempt(Partition):
         claim = coverage.claim(
             bookings.seen, bookings.refused, bookings.began, sync.config.statuses, known.covered if known else None
         )
-        synced_at = later_than(known.synced_at if known else None, datetime.now(timezone.utc))
+        synced_at = later_than(sync.last_read.get(org_id), datetime.now(timezone.utc))
         rows = sync.delivery.unsent(org_id, bookings.rows)
         sync.delivery.remember(org_id, synced_at, claim.kept)
         cursor_value = utc_text(synced_at)

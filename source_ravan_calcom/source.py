@@ -168,6 +168,7 @@ class _Reader:
             self._delivery,
             self._backlog,
             self._report,
+            self._last_read.known,
             self._logger,
         )
         results = Results(self._settings.org_ids, self._report.outcomes, self._last_read.known)
@@ -209,7 +210,9 @@ class _Reader:
         except ValueError as error:
             changes.warn_not_understood(self._logger, str(error))
         last_read = dict(organizations.remembered(streams.get(organizations.STREAM, {})))
-        last_read.update({org_id: each.synced_at for org_id, each in known.items() if each.synced_at})
+        for org_id, each in known.items():
+            if each.synced_at:  # the later one: a stream that was not selected for a while has an old state
+                last_read[org_id] = max(each.synced_at, last_read.get(org_id, each.synced_at))
         kept = {org_id: last_read[org_id] for org_id in self._settings.org_ids if org_id in last_read}
         return known, LastRead(kept, self._messages)
 

@@ -3,7 +3,14 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 
 import pytest
-from airbyte_cdk.models import SyncMode
+from airbyte_cdk.models import (
+    AirbyteStateBlob,
+    AirbyteStateMessage,
+    AirbyteStateType,
+    AirbyteStreamState,
+    StreamDescriptor,
+    SyncMode,
+)
 from airbyte_cdk.sources.message import InMemoryMessageRepository
 
 from source_ravan_calcom import errors, organizations
@@ -149,6 +156,47 @@ def test_a_refused_token_leaves_rows_that_say_so(http, settings):
     messages, _ = read({**settings, "org_ids": list("abcde"), "num_workers": 1}, catalog(*BOTH))
     found = [(row["outcome"], row["error_kind"]) for row in rows(messages, "organizations")]
     assert found == [("failed", "token_refused")] * 3 + [("not_asked", "token_refused")] * 2
+
+
+FUTURE = "2999-01-01T00:00:00.000Z"
+
+
+def saved(**organizations):
+    """States in which each stream says when it was that `o` was read."""
+    sent = {"appointments": {"version": 2}, "organizations": {"version": 1}}
+    return [
+        AirbyteStateMessage(
+            type=AirbyteStateType.STREAM,
+            stream=AirbyteStreamState(
+                stream_descriptor=StreamDescriptor(name=name),
+                stream_state=AirbyteStateBlob({**sent[name], "organizations": entries}),
+            ),
+        )
+        for name, entries in organizations.items()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("streams", "mode"),
+    [
+        (("organizations",), SyncMode.incremental),
+        (BOTH, SyncMode.full_refresh),
+        (BOTH, SyncMode.incremental),
+    ],
+)
+def test_no_time_goes_backwards_whichever_stream_remembers_it(http, settings, streams, mode):
+    http.get(URL, json=answer(OVER))
+    [org_id] = settings["org_ids"]
+    messages, _ = read(settings, catalog(*streams, mode=mode), saved(organizations={org_id: FUTURE}))
+    assert all(row["synced_at"] > FUTURE for name in streams for row in rows(messages, name))
+
+
+def test_the_later_of_two_memories_is_when_it_was_read_last(http, settings):
+    http.get(URL, status_code=403)
+    [org_id] = settings["org_ids"]
+    old = {org_id: {"sent": "", "synced_at": "2026-01-01T00:00:00.000Z"}}
+    messages, _ = read(settings, catalog(*BOTH), saved(appointments=old, organizations={org_id: FUTURE}))
+    assert rows(messages, "organizations")[0]["last_read_at"] == FUTURE
 
 
 def test_last_read_survives_syncs_that_fail(http, settings):
