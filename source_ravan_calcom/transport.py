@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import io
 import ssl
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from http.client import CONTINUE, HTTPResponse
 from http.cookiejar import DefaultCookiePolicy
+from math import inf
 from socket import socket
 from time import monotonic
 from typing import Any
@@ -28,6 +30,9 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 MAX_BODY_BYTES = 32 * 1024 * 1024
 """Far above what 200 rows need; an endless answer must not fill the memory. Decompressed bytes."""
+
+STALE_SECONDS = 2.0
+"""Within how many seconds a connection ends that the server had closed while it was idle."""
 
 _CHUNK_BYTES = 256 * 1024
 
@@ -73,6 +78,15 @@ class _Timed(io.RawIOBase):
         super().close()
 
 
+class _Sent(threading.local):
+    """When this thread sent its request."""
+
+    at = inf
+
+
+_sent = _Sent()
+
+
 class _StaleConnection(urllib3.Retry):
     """One repetition, at once, where the server had closed the connection before it read the request."""
 
@@ -85,8 +99,9 @@ class _StaleConnection(urllib3.Retry):
         *more: Any,
         **options: Any,
     ) -> Any:
-        # A timeout is no sign of it, and repeating one would double the wait.
-        if isinstance(error, urllib3.exceptions.ReadTimeoutError):
+        # Neither a timeout nor an end that took its time is a sign of it, and repeating one would double the wait.
+        was_at_once = monotonic() - _sent.at <= STALE_SECONDS
+        if error and (isinstance(error, urllib3.exceptions.ReadTimeoutError) or not was_at_once):
             raise error
         return super().increment(method, url, response, error, *more, **options)
 
@@ -119,6 +134,10 @@ class _Adapter(HTTPAdapter):
         }
         again = _StaleConnection(connect=0, read=1, other=0, status=0, respect_retry_after_header=False)
         super().__init__(pool_maxsize=connections, max_retries=again)
+
+    def send(self, *args: Any, **options: Any) -> requests.Response:
+        _sent.at = monotonic()
+        return super().send(*args, **options)
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
         super().init_poolmanager(*args, **options)

@@ -324,6 +324,21 @@ def test_only_a_connection_that_was_closed_is_tried_again_at_once(error, tries, 
     assert sleeps == []
 
 
+@pytest.mark.parametrize(("seconds", "again"), [(1.9, True), (2.1, False)])
+def test_a_connection_that_ends_after_a_while_was_not_stale(clock, monkeypatch, seconds, again):
+    monkeypatch.setattr(transport, "monotonic", clock)
+    made, closed = adapter(), urllib3_errors.ProtocolError("closed")
+
+    def urlopen(*args, retries, **options):
+        clock.now += seconds
+        retries.increment("GET", "/", error=closed, _pool=POOL)
+        raise urllib3_errors.ProtocolError("asked again")
+
+    monkeypatch.setattr(urllib3.HTTPConnectionPool, "urlopen", urlopen)
+    with pytest.raises(requests.ConnectionError, match="asked again" if again else "closed"):
+        made.send(requests.Request("GET", URL).prepare())
+
+
 def test_a_timeout_stays_one():
     retry = adapter().max_retries
     with pytest.raises(urllib3_errors.ReadTimeoutError):
