@@ -107,7 +107,7 @@ class Config:
         as_a_whole = {_name(error) for error in errors if not [*error.path][1:]}  # and not in one entry
         problems = [_in_words(error) for error in errors]
         for name, check in _CHECKS.items():
-            if name in values and values[name] is not None and name not in as_a_whole:
+            if name not in as_a_whole:
                 problems += check(values[name])
         if problems:
             raise Failure(" ".join(dict.fromkeys((*problems, *_unknown(given)))))
@@ -149,7 +149,7 @@ def token_expiry(token: str) -> datetime | None:
     It is decoded without being trusted: nothing but sentences, and a request saved, depend on it.
     """
     try:
-        claims = jwt.decode(token, options={"verify_signature": False, "verify_exp": False})
+        claims = jwt.decode(token, options={"verify_signature": False})
         return datetime.fromtimestamp(claims["exp"], timezone.utc)
     except (jwt.PyJWTError, KeyError, TypeError, ValueError, OverflowError, OSError):
         return None
@@ -169,7 +169,6 @@ _TYPE_NAMES = {
     "string": "a text",
     "array": "a list",
     "integer": "a whole number",
-    "object": "an object with the settings",
 }
 
 _PROBLEMS: Mapping[str, Callable[[Any], str]] = {
@@ -186,18 +185,16 @@ _PROBLEMS: Mapping[str, Callable[[Any], str]] = {
 
 
 def _name(error: ValidationError) -> str:
-    """The setting that an error is about; empty for the settings as a whole."""
+    """The setting that an error is about."""
     if error.validator == "required":
         # One error for each missing name, and only the message says which.
         return next(str(name) for name in connection_specification()["required"] if repr(name) in error.message)
-    return str(error.path[0]) if error.path else ""
+    return str(error.path[0])
 
 
 def _in_words(error: ValidationError) -> str:
     name, rule = _name(error), str(error.validator)
     problem = _PROBLEMS[rule](error.validator_value)
-    if not name:
-        return f"The configuration {problem}."
     path = [*error.path]
     entry = f" entry {int(path[1]) + 1}" if len(path) > 1 else ""
     shown = ""
@@ -270,7 +267,7 @@ def _check_api_url(given: str) -> Iterator[str]:
         hostname, parts = None, urlsplit("")
     if not hostname or parts.username is not None or _NOT_IN_URL.search(url):
         yield f"{title('api_url')} must be an address like https://api.ravan.ai."
-    elif parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(hostname)):
+    elif parts.scheme != "https" and not _is_loopback(hostname):
         yield (
             f"{title('api_url')} must begin with https://, so that the Access Token travels encrypted; "
             "http:// is only for an address on this machine."
@@ -299,7 +296,7 @@ def _unknown(given: Mapping[str, Any]) -> Iterator[str]:
     for name in given:
         if name in known or name.startswith("__"):  # the platform's own begin so
             continue
-        close = difflib.get_close_matches(name.lower().replace(" ", "_"), known, n=1)
+        close = difflib.get_close_matches(name.lower(), known, n=1)
         hint = f"; did you mean {title(close[0])} (`{close[0]}`)?" if close else ", which is ignored."
         yield f"Unknown setting {clean(name, SHOWN_LENGTH)}{hint}"
 

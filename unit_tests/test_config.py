@@ -209,7 +209,7 @@ def test_a_value_of_the_status_column_is_known_for_what_it_is(status):
 def test_all_problems_are_told_in_one_go_and_each_once():
     sentence = refusal(
         access_token="s3cret token",
-        org_ids=["a", "", "A", "b c", 7],
+        org_ids=["a", "", 7, "A", "b c"],
         statuses=["accepted"],
         num_workers=0,
         api_url="http://h",
@@ -217,9 +217,9 @@ def test_all_problems_are_told_in_one_go_and_each_once():
     )
     told = [
         "Organization IDs entry 2 must not be empty.",
-        "Organization IDs entry 5 is “7”, but must be a text.",
-        "Organization IDs entries 1 and 3 differ only in upper and lower case",
-        "Organization IDs entry 4 is “b c”, which holds white space",
+        "Organization IDs entry 3 is “7”, but must be a text.",
+        "Organization IDs entries 1 and 4 differ only in upper and lower case",
+        "Organization IDs entry 5 is “b c”, which holds white space",
         "Booking Statuses entry 1 is “accepted”",
         "Concurrent Requests is “0”, but must be at least 1.",
         NO_TOKEN,
@@ -227,7 +227,7 @@ def test_all_problems_are_told_in_one_go_and_each_once():
         "Unknown setting org_id; did you mean Organization IDs (`org_ids`)?",
     ]
     assert [sentence.count(part) for part in told] == [1] * len(told)
-    assert sentence.endswith(told[-1])
+    assert sentence.endswith(f" {told[-1]}")
     assert "s3cret" not in sentence
 
 
@@ -235,7 +235,7 @@ def test_all_problems_are_told_in_one_go_and_each_once():
     ("name", "caution"),
     [
         ("org_id", "Unknown setting org_id; did you mean Organization IDs (`org_ids`)?"),
-        ("orgIds", "Unknown setting orgIds; did you mean Organization IDs (`org_ids`)?"),
+        ("ORG_IDS", "Unknown setting ORG_IDS; did you mean Organization IDs (`org_ids`)?"),
         ("Access Token", "Unknown setting Access Token; did you mean Access Token (`access_token`)?"),
         ("zzz\n", "Unknown setting zzz, which is ignored."),
         ("z" * 61, f"Unknown setting {'z' * 59}…, which is ignored."),
