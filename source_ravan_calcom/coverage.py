@@ -197,12 +197,10 @@ def claim(
     doubts += [f"{status}: Ravan refused it" for status in refused]
     if doubts or not _is_honoured(seen):
         return Claim(UNKNOWN, doubts=tuple(doubts), kept=before)
-    windows = {status: each for status, each in seen.items() if status is not None and each.last_start}
-    behind = {status: each.last_start for status, each in windows.items() if status in LOOKING_BACK}
-    back = max((start for start in behind.values() if start), default=None)
-    ahead = min(
-        (each.last_start for status, each in windows.items() if status not in behind and each.last_start), default=None
-    )
+    ends = {status: each.last_start for status, each in seen.items() if status and each.last_start}
+    behind = {status: start for status, start in ends.items() if status in LOOKING_BACK}
+    back = max(behind.values(), default=None)
+    ahead = min((start for status, start in ends.items() if status not in behind), default=None)
     covered_from, gap = back, None
     causes: tuple[str, ...] = ()
     if before and (back is None or back <= before.read_at):
@@ -210,7 +208,7 @@ def claim(
     elif before and back and (before.covered_from is None or back > before.covered_from):
         # A hole that was told before, in what is still to come, is no new one.
         gap = (max(before.read_at, before.covered_from or before.read_at), back)
-        causes = tuple(status for status, start in behind.items() if start and start > gap[0])
+        causes = tuple(status for status, start in behind.items() if start > gap[0])
     # Where even what has begun does not fit into a window that looks ahead, less than all was seen until now.
     settled = began if ahead is None or ahead > began else max(ahead, _DAWN) - timedelta(milliseconds=1)
     whole = covered_from is None and ahead is None

@@ -192,7 +192,9 @@ def test_what_belongs_in_a_window(meaning, hours, status, contradicts):
 
 
 def test_a_row_without_an_end_is_no_evidence():
-    assert PAST.contradicts({"status": "accepted", "end_time": "soon"}, START)
+    row = {"status": "accepted", "end_time": "soon"}
+    assert PAST.contradicts(row, START)
+    assert not coverage.look([row], None, START, full=False).proves_more_than_upcoming
 
 
 @pytest.mark.parametrize(
@@ -200,8 +202,10 @@ def test_a_row_without_an_end_is_no_evidence():
     [
         ([-number for number in range(1, 60)], ""),
         ([number - 100 for number in range(60)], "not in the order"),
-        ([-1 - number // 10 for number in range(60)], "start together"),
-        ([-1 - number // 5 for number in range(60)], ""),
+        ([-1 - number // 7 for number in range(60)], "start together"),
+        ([-1 - number // 6 for number in range(60)], ""),
+        ([-2, -1, -4, -3, *range(-5, -60, -1)], ""),
+        ([-2, -1, -4, -3, -6, -5, *range(-7, -60, -1)], "not in the order"),
     ],
 )
 def test_a_full_window_must_show_its_order(starts, doubt):
@@ -209,6 +213,33 @@ def test_a_full_window_must_show_its_order(starts, doubt):
     assert doubt in coverage.look(rows, PAST, START, full=True).doubt
     assert bool(coverage.look(rows, PAST, START, full=True).doubt) == bool(doubt)
     assert coverage.look(rows, PAST, START, full=False).doubt == "", "what is whole needs no order"
+    assert coverage.look(rows, PAST, START, full=True).last_start == START + timedelta(hours=starts[-1])
+
+
+@pytest.mark.parametrize(
+    ("meaning", "status", "doubts"), [(AHEAD, "accepted", (False, True)), (CANCELLED, "cancelled", (True, False))]
+)
+def test_what_is_ahead_ends_with_the_latest_and_what_is_cancelled_with_the_earliest(meaning, status, doubts):
+    rows = rows_of([START + timedelta(hours=1 + number // 3) for number in range(60)], status=status)
+    assert tuple(bool(coverage.look(each, meaning, START, full=True).doubt) for each in (rows, rows[::-1])) == doubts
+
+
+@pytest.mark.parametrize(("unreadable", "doubt"), [(2, ""), (3, "can't be read")])
+def test_a_start_or_two_may_be_unreadable(unreadable, doubt):
+    rows = rows_of([START - timedelta(hours=number) for number in range(1, 60)])
+    for row in rows[:unreadable]:
+        row["start_time"] = "yesterday"
+    found = coverage.look(rows, PAST, START, full=True).doubt
+    assert doubt in found
+    assert bool(found) == bool(doubt)
+
+
+@pytest.mark.parametrize(("odd", "rows", "doubtful"), [(1, 1, True), (1, 2, False), (2, 3, True), (2, 4, False)])
+def test_half_of_a_few_rows_may_contradict_a_window(odd, rows, doubtful):
+    made = rows_of([START - timedelta(hours=number) for number in range(1, rows + 1)])
+    for row in made[:odd]:
+        row["status"] = "cancelled"
+    assert bool(coverage.look(made, PAST, START, full=False).doubt) is doubtful
 
 
 def test_a_full_window_whose_last_start_can_not_be_read_bounds_nothing():
@@ -308,16 +339,30 @@ def test_go_writes_no_time_as_the_first_of_all():
     assert claim.covered_until == dawn
 
 
-def test_the_past_alone_does_not_go_on_because_what_is_under_way_was_not_seen():
-    before = Covered(BEFORE.read_at, BEFORE.covered_from, ("past",))
-    claim = coverage.claim({"past": full(-20)}, [], START, ("past",), before)
-    assert (claim.covered_from, claim.gap) == (START - timedelta(hours=20), None)
+@pytest.mark.parametrize(
+    ("statuses", "goes_on"),
+    [
+        (("past",), False),
+        (("past", "upcoming"), False),
+        (("past", "recurring"), False),
+        (("past", "upcoming", "recurring"), True),
+        (("past", "upcoming", "recurring", "unconfirmed"), True),
+    ],
+)
+def test_the_past_does_not_go_on_where_what_is_under_way_was_not_seen(statuses, goes_on):
+    before = Covered(BEFORE.read_at, BEFORE.covered_from, statuses)
+    claim = coverage.claim({**dict.fromkeys(statuses, WHOLE), "past": full(-20)}, [], START, statuses, before)
+    assert claim.covered_from == (BEFORE.covered_from if goes_on else START - timedelta(hours=20))
+    assert claim.gap is None
+    assert claim.is_first is not goes_on
 
 
-def test_what_has_begun_and_was_not_seen_is_not_counted_as_seen():
-    claim = coverage.claim({"past": WHOLE, "upcoming": full(-3)}, [], START, (), None)
+@pytest.mark.parametrize("hours", [-3, 0])
+def test_what_has_begun_and_was_not_seen_is_not_counted_as_seen(hours):
+    claim = coverage.claim({"past": WHOLE, "upcoming": full(hours)}, [], START, (), None)
+    assert claim.coverage == "partial"
     assert claim.kept
-    assert claim.kept.read_at < START - timedelta(hours=3)
+    assert claim.kept.read_at < START + timedelta(hours=hours)
 
 
 def test_a_refused_window_leaves_its_side_unknown_and_keeps_what_was_known():
@@ -325,3 +370,4 @@ def test_a_refused_window_leaves_its_side_unknown_and_keeps_what_was_known():
     assert claim.coverage == "unknown"
     assert claim.doubts == ("recurring: Ravan refused it",)
     assert claim.kept == BEFORE
+    assert not claim.is_first
