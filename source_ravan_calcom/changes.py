@@ -21,7 +21,6 @@ A state of version 1 holds fingerprints of 9 bytes and nothing else. They count;
 from __future__ import annotations
 
 import base64
-import binascii
 import logging
 import threading
 from abc import ABC, abstractmethod
@@ -122,7 +121,7 @@ class ChangeCursor(Cursor, Delivery):
         self._messages = messages
         self._state_manager = ConnectorStateManager()
         self._lock = threading.Lock()
-        self._every = -(-len(org_ids) // STATES_PER_SYNC) or 1
+        self._every = -(-len(org_ids) // STATES_PER_SYNC)
         self._sent_since_state = 0
         self._is_state_due = True
         self._known = {org_id: known[org_id] for org_id in org_ids if org_id in known}
@@ -245,7 +244,7 @@ def remembered(stream_state: Mapping[str, Any]) -> Mapping[str, Known]:
     for org_id, entry in organizations.items():
         try:
             known[org_id] = _decoded(entry if size == FINGERPRINT_BYTES else {"sent": _shortened(entry, size)})
-        except (binascii.Error, AttributeError, KeyError, TypeError, ValueError):
+        except (AttributeError, KeyError, TypeError, ValueError):
             raise ValueError(f"its entry for organization {org_id} is damaged") from None
     return known
 
