@@ -69,9 +69,6 @@ class Known:
 class Delivery(ABC):
     """Which of an organization's rows are sent, and what is remembered of it."""
 
-    goes_on = False
-    """Whether a sync goes on from what earlier ones delivered, or begins anew."""
-
     def known(self, org_id: str) -> Known | None:
         """What earlier syncs left, or ``None``."""
         return None
@@ -111,8 +108,6 @@ class ChangeCursor(Cursor, Delivery):
         messages: Where state messages are put. It must keep their order with the records, because a state
             that is printed before its records would lose them when the process is killed in between.
     """
-
-    goes_on = True
 
     def __init__(
         self, stream: str, org_ids: Sequence[str], known: Mapping[str, Known], messages: MessageRepository
