@@ -41,11 +41,9 @@ class Tempo:
 
     Args:
         most: Requests under way that the user allows.
-        now: When it begins.
     """
 
     most: int
-    now: float
     resumes_at: float = 0.0
     under_way: int = 0
     allowed: float = field(init=False)
@@ -135,7 +133,7 @@ class Pace:
     """
 
     def __init__(self, most: int, logger: logging.Logger, on_pause: Callable[[], None] = lambda: None) -> None:
-        self._tempo = Tempo(most, monotonic())
+        self._tempo = Tempo(most)
         self._logger = logger
         self._on_pause = on_pause
         self._is_paused = False

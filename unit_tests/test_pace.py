@@ -75,7 +75,7 @@ RETRY_AFTER = {
 
 def simulated(server, latency: float, retry_after) -> tuple[float, int]:
     """The seconds that ``REQUESTS`` good answers take, and how many 429s there were beside them."""
-    tempo, now, done, refused = Tempo(UNDER_WAY, 0.0), 0.0, 0, 0
+    tempo, now, done, refused = Tempo(UNDER_WAY), 0.0, 0, 0
     events: list = []
     number = count()
     while done < REQUESTS:
@@ -111,7 +111,7 @@ def test_a_limit_is_found_and_kept(limit, named, latency):
 
 
 def tempo(most: int = 4) -> Tempo:
-    return Tempo(most, 0.0)
+    return Tempo(most)
 
 
 def left(tempo: Tempo, now: float) -> float:
