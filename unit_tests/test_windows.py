@@ -208,8 +208,8 @@ def test_what_is_delivered_is_exactly_what_the_windows_hold(bookings, copies, ca
     else:
         assert (len(answers) == 6) == may_be_cut(min(len(account.bookings), cap))
         if cap > len(account.bookings):
-            assert not full(result)
-            assert held == set(account.bookings), "nothing is missing where no window was full"
+            assert held == set(account.bookings), "nothing is missing where no window was cut"
+            assert may_be_cut(len(account.bookings)) or not full(result), "50 or 100 rows look as if they were"
 
 
 @given(bookings=BOOKINGS)
