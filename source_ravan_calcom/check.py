@@ -69,7 +69,7 @@ class Check:
             self._outcomes.read(probe.org_id, Outcome(READ, datetime.now(timezone.utc)))
         except OrganizationFailure as failure:
             if self._line.again(probe, failure) is None:
-                self._outcomes.given_up(probe.org_id, failure)
+                self._outcomes.given_up(probe.org_id, probe.failure or failure)
         except Exception as error:  # nobody foresaw it, and it is this organization's alone
             self._outcomes.failed(probe.org_id, OrganizationFailure.unforeseen(error, probe.org_id))
 

@@ -46,7 +46,7 @@ class Waiting:
         tries: How often the request it is at has failed. A 429 is no failed try.
         refusals: How many 429s in a row that request met.
         failing_since: The monotonic time of its first failure.
-        failure: Why it waits to be asked again.
+        failure: Why it waits to be asked again. A 429 says nothing of the organization, and replaces no other reason.
     """
 
     org_id: str
@@ -114,6 +114,8 @@ class Line(Generic[Item]):
             The seconds until it is asked again, or ``None`` where it is given up.
         """
         now, patience = monotonic(), self._repetition
+        if item.failure is None or not failure.came_too_early:
+            item.failure = failure
         if not failure.ask_again:
             return None
         if failure.kind is errors.RATE_LIMITED:
@@ -130,7 +132,6 @@ class Line(Generic[Item]):
         with self._changed:
             if self._closes_at is not None and now + wait >= self._closes_at:
                 return None
-            item.failure = failure
             heapq.heappush(self._later, (now + wait, next(self._number), item))
         return wait
 

@@ -152,3 +152,11 @@ def test_what_answered_for_one_of_its_statuses_is_a_token_that_works(http):
     check.status()
     assert len(check._outcomes.failures) == 4
     assert check._outcomes.stopped_by is None
+
+
+def test_a_failure_is_named_though_a_rate_limit_kept_it_from_being_asked_again(http, settings, caplog):
+    http.get(URL, [{"json": EMPTY}, {"status_code": 502}, {"status_code": 429, "headers": {"Retry-After": "35"}}])
+    config = Config.parse({**settings, "org_ids": ["a", "b"], "num_workers": 1})
+    assert Check(config, LOGGER).status().status is Status.SUCCEEDED
+    [warning] = warnings(caplog)
+    assert warning.startswith("Ravan failed for organization b (HTTP 502, tried once).")
