@@ -306,6 +306,7 @@ def test_a_rate_limit_fails_nobody_and_is_a_stream_status(fault_runs):
         assert output.results[name]["requests"] == fault_runs["read"].sandbox.requests_for(name) == 3
     reasons = [reason["type"] for status in output.stream_statuses for reason in status.get("reasons") or []]
     begins = [line for line in output.logs("INFO") if line.startswith("Ravan limits the rate of requests (HTTP 429)")]
+    assert begins
     assert reasons == ["RATE_LIMITED"] * len(begins)
 
 
@@ -313,6 +314,7 @@ def test_a_rate_limit_fails_nobody_and_is_a_stream_status(fault_runs):
 def test_a_pause_is_told_when_it_begins_and_when_it_ends(fault_runs, verb):
     lines = [line.split()[0] for line in fault_runs[verb].output.logs("INFO")]
     told = [word for word in lines if word in ("Ravan", "Requests")]
+    assert told
     assert told == (["Ravan", "Requests"] * len(told))[: len(told)]
     assert verb == "check" or len(told) % 2 == 0, "a check may run out of time in a pause, a read goes on"
 
