@@ -9,7 +9,7 @@ MAIN_REQUIREMENTS = [
     "airbyte-cdk>=7.39.1,<8",  # protocol, concurrency, HTTP with retries, secrets, state
     "jsonschema>=4.17.3,<5",  # the settings against the spec
     "orjson>=3.10.7,<4",  # answers are parsed and rows fingerprinted with it
-    "PyJWT>=2.8,<3",  # when a refused token expired
+    "PyJWT>=2.8,<3",  # when the token expires
     "requests>=2.32,<3",  # the session that the CDK's HttpClient sends through
     "urllib3>=2.6,<3",  # its read1 bounds what a compressed answer unpacks to, and how long it may take
 ]

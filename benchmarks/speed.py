@@ -3,7 +3,7 @@
 Every contender is a process that reads the same endpoint. They run in turns, and each figure is a median. The ratios
 are what counts: the machine is the same for all.
 
-    python -m benchmarks.speed              # everything, about five minutes
+    python -m benchmarks.speed              # everything, about three minutes
     python -m benchmarks.speed cpu start    # some of: cpu, waiting, start, memory, state
 """
 
