@@ -253,8 +253,9 @@ def test_check_counts_by_kind_and_then_names_the_most_actionable(fault_runs):
     counts, *lines = output.check["message"].split("\n")
     assert counts == (
         f"{len(LASTING)} of {len(fault_runs['check'].sandbox.accounts)} organizations failed (1 forbidden, "
-        "3 not connected, 2 invalid request, 1 not found, 1 redirected, 1 request refused, 6 answer of another shape, "
-        "2 answer of another organization, 2 Cal.com failed, 3 Ravan failed, 3 not JSON, 7 unreachable):"
+        "3 not connected, 2 invalid request, 1 not found, 1 redirected, 1 request refused, "
+        "6 answered in another shape, 2 answered for another organization, "
+        "2 Cal.com failed, 3 Ravan failed, 3 not JSON, 7 unreachable):"
     )
     assert lines[0].startswith("The Access Token may not read organization forbidden")
     assert sum("Check Organization IDs" in line for line in lines) == 2

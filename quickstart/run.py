@@ -87,9 +87,8 @@ def default_database(config: Path | None) -> Path:
     if config is None:
         return Path("sandbox.duckdb")
     host = RAVANS_HOST
-    with suppress(
-        OSError, ValueError, LookupError, TypeError, AttributeError
-    ):  # the connector says what is wrong with them
+    # The connector says what is wrong with them.
+    with suppress(OSError, ValueError, LookupError, TypeError, AttributeError):
         host = urlsplit(json.loads(config.read_text(encoding="utf-8"))["api_url"].strip()).netloc
     suffix = "" if host == RAVANS_HOST else "-" + re.sub(r"[^\w.-]", "-", host)
     return Path(f"appointments{suffix}.duckdb")

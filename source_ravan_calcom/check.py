@@ -100,7 +100,7 @@ class Check:
 
     @property
     def _fails(self) -> bool:
-        """Whether what only a person can mend fails the check: a setting, or a token that ended."""
+        """Whether what only a person can mend fails the check; a refused token does, whatever the setting."""
         return not self._config.skips or (
             self._outcomes.stopped_by is not None and self._outcomes.stopped_by.kind is not errors.RATE_LIMITED
         )

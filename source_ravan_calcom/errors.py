@@ -27,7 +27,7 @@ class Kind:
 
     Attributes:
         name: As it stands in ``organizations.error_kind``.
-        label: Two or three words, for counts: “50 not connected”.
+        label: A few words that read well after any number: “50 not connected”.
         failure_type: ``config_error`` waits for a person, ``transient_error`` for the next attempt.
         sentence: Its fields are ``org_id``, ``code`` (the API's code and the HTTP status), ``detail`` (what was
             seen, with its own punctuation), ``host``, ``tries`` and ``said`` (Ravan's own message, with its own
@@ -119,21 +119,21 @@ REQUEST_REFUSED = Kind(
 )
 WRONG_SHAPE = Kind(
     "wrong_shape",
-    "answer of another shape",
+    "answered in another shape",
     _SYSTEM,
     "Ravan's answer for organization {org_id} does not have the documented shape ({code}): {detail}. "
     "Report it to the connector's maintainers.",
 )
 OTHER_TENANT = Kind(
     "other_tenant",
-    "answer of another organization",
+    "answered for another organization",
     _SYSTEM,
     "Ravan answered the request for organization {org_id} with {detail} ({code}); nothing of that answer was "
     "delivered. Report it to Ravan.",
 )
 UNFORESEEN = Kind(
     "unforeseen",
-    "unforeseen error",
+    "failed unexpectedly",
     _SYSTEM,
     "An error that nobody foresaw ended the reading of organization {org_id} ({detail}). "
     "Report it to the connector's maintainers, with its stack trace.",

@@ -47,7 +47,6 @@ def _reason(error: Exception, what: str, path: str) -> str:
 
 def _is_discovered(path: str) -> bool:
     with suppress(OSError, ValueError):
-        return (
-            '"supported_sync_modes"' in (text := Path(path).read_text(encoding="utf-8")) and '"sync_mode"' not in text
-        )
+        text = Path(path).read_text(encoding="utf-8")
+        return '"supported_sync_modes"' in text and '"sync_mode"' not in text
     return False

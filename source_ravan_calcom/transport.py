@@ -88,7 +88,7 @@ _sent = _Sent()
 
 
 class _StaleConnection(urllib3.Retry):
-    """One repetition, at once, where the server had closed the connection before it read the request."""
+    """One repetition, at once, where a connection ended without an answer: most likely it was closed while idle."""
 
     def increment(
         self,

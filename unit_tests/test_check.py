@@ -105,7 +105,7 @@ def test_an_error_nobody_foresaw_is_one_organizations(checked, monkeypatch):
     monkeypatch.setattr("source_ravan_calcom.answers.read", lambda *_: 1 / 0)
     status = checked("a", "b")
     assert status.status is Status.FAILED
-    assert "2 of 2 organizations failed (2 unforeseen error):" in status.message
+    assert "2 of 2 organizations failed (2 failed unexpectedly):" in status.message
 
 
 def test_what_could_not_be_asked_in_time_is_a_warning(checked, http, clock, caplog):

@@ -132,6 +132,6 @@ def test_any_bytes_and_any_cut(content, cut):
         assert failure.message.startswith(
             (
                 "1 of 1 organization failed (1 not JSON):\nRavan",
-                "1 of 1 organization failed (1 answer of another shape):\nRavan",
+                "1 of 1 organization failed (1 answered in another shape):\nRavan",
             )
         )
