@@ -117,12 +117,14 @@ def utc_text(at: datetime) -> str:
 def normalise(row: Row, org_id: str) -> int:
     """Make a row fit the schema, in place: its owner, its times. Nothing else is altered.
 
+    The owner is written as the user writes it, so that bookings join with ``organizations``; whose the row is was
+    judged before.
+
     Returns:
         How many of its times can't be read, and stay as they came.
     """
     unreadable = 0
-    if not row.get("organization_id"):
-        row["organization_id"] = org_id
+    row["organization_id"] = org_id
     for name in TIME_FIELDS:
         time = row.get(name)
         if not is_utc(time):

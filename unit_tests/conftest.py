@@ -13,7 +13,7 @@ from airbyte_cdk.utils import airbyte_secrets_utils
 
 from source_ravan_calcom import api, check, line, pace, report
 
-ORG = "11111111-2222-4333-8444-555555555555"
+ORG = "11111111-2222-4333-8444-aaaaaaaaaaaa"
 LOGGER = logging.getLogger("airbyte.source-ravan-calcom")
 URL = "http://127.0.0.1:9/api/v1/calcom/appointments"
 

@@ -20,7 +20,7 @@ from source_ravan_calcom.errors import Facts, OrganizationFailure
 from source_ravan_calcom.organizations import LastRead, Results
 from source_ravan_calcom.outcomes import READ, Outcome, Outcomes
 from source_ravan_calcom.rows import moment
-from unit_tests.conftest import URL
+from unit_tests.conftest import ORG, URL
 from unit_tests.test_source import OVER, answer, catalog, read, rows, states, statuses
 
 AT = datetime(2026, 6, 1, 12, tzinfo=timezone.utc)
@@ -208,3 +208,10 @@ def test_last_read_survives_syncs_that_fail(http, settings):
     third, _ = read(settings, incremental, states(second)[-2:])
     [then], [now] = rows(first, "organizations"), rows(third, "organizations")
     assert now["last_read_at"] == then["synced_at"] < now["synced_at"]
+
+
+def test_bookings_join_with_organizations_whatever_the_case_of_an_id(http, settings):
+    http.get(URL, json=answer({**OVER, "organization_id": ORG.upper()}))
+    messages, _ = read({**settings, "org_ids": [ORG]}, catalog("appointments", "organizations"))
+    [booking], [organization] = rows(messages), rows(messages, "organizations")
+    assert booking["organization_id"] == organization["organization_id"] == ORG
