@@ -203,8 +203,8 @@ def stream_states(state: Iterable[AirbyteStateMessage] | None) -> Mapping[str, M
     for message in state or ():
         if message.type is not AirbyteStateType.STREAM or message.stream is None:
             kind = message.type.value if message.type else "without a type"
-            problem = (message.data or {}).get("problem") or f"it is {kind}, not STREAM"
-            raise ValueError(problem)
+            seen = "it names no stream" if kind == AirbyteStateType.STREAM.value else f"it is {kind}, not STREAM"
+            raise ValueError((message.data or {}).get("problem") or seen)
         if message.stream.stream_state is not None:
             states[message.stream.stream_descriptor.name] = vars(message.stream.stream_state)
     return states

@@ -233,6 +233,7 @@ def test_each_stream_gets_its_own_state():
     ("odd", "problem"),
     [
         (message(kind=None, blob={}), "it is without a type, not STREAM"),
+        (AirbyteStateMessage(type=AirbyteStateType.STREAM), "it names no stream"),
         (message(kind=AirbyteStateType.GLOBAL), "it is GLOBAL, not STREAM"),
         (message(kind=AirbyteStateType.LEGACY), "it is LEGACY, not STREAM"),
         (message(kind=changes.UNREADABLE, data={"problem": "JSONDecodeError"}), "JSONDecodeError"),
