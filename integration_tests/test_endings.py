@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -44,6 +45,18 @@ def test_a_reader_that_has_stalled_does_not_keep_it(much, number):
         time.sleep(2)  # until the pipe is full
         process.send_signal(number)
         assert process.wait(HANG_SECONDS) in (-number, 128 + number)
+
+
+def test_a_pipe_that_does_not_block_loses_nothing(much):
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with subprocess.Popen(much, stdout=writer, stderr=subprocess.DEVNULL, env=ENVIRONMENT) as process:
+        os.close(writer)
+        time.sleep(4)  # until the pipe is full
+        with os.fdopen(reader, encoding="utf-8") as pipe:
+            messages = [json.loads(line) for line in pipe]
+        assert process.wait(HANG_SECONDS) == 0
+    assert sum(message["type"] == "RECORD" for message in messages) == 60 * 199
 
 
 @pytest.mark.skipif(os.getuid() != 0 or not shutil.which("unshare"), reason="only root can make a process the first")

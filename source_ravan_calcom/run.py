@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import signal
 import sys
 from contextlib import suppress
@@ -11,10 +12,15 @@ from typing import NoReturn
 
 from source_ravan_calcom import stopping
 
+STDOUT = 1
+
 
 def run() -> None:
     """Run one verb and end the process: 0 when it worked, 1 when it failed, 2 for a wrong call, 128 + n on signal n."""
     stopping.on_signals()
+    # A pipe that does not block, as some runners make them, would lose what does not fit, and without an error.
+    with suppress(OSError):  # there may be no output at all
+        os.set_blocking(STDOUT, True)
     # These imports take seconds, in which a signal must already be heard.
     from source_ravan_calcom import entrypoint  # noqa: PLC0415
 
