@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("config", type=Path)
     for name in ("workspace", "destination", "definition"):
         parser.add_argument(f"--{name}", required=True, metavar="ID")
-    parser.add_argument("--group-size", type=int, required=True, help="organizations in one connection, at most")
+    parser.add_argument("--group-size", type=positive, required=True, help="organizations in one connection, at most")
     parser.add_argument(
         "--token", action="store_true", help="write the Access Token into sources that have one already"
     )
@@ -68,6 +68,14 @@ def main() -> None:
     except Exception as error:  # the package raises a bare one where it gets no token
         sys.exit(str(error))
     print("\n".join(changes) or "Nothing to change.")
+
+
+def positive(text: str) -> int:
+    """A number of at least 1; groups of fewer would hold nobody."""
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
 
 
 @dataclass

@@ -121,7 +121,7 @@ def run(tmp_path, airbyte):
             done = reader.run(f"{export}; {RUN.replace('300', str(size))} {more}")
             assert "secret-token" not in done.stdout + done.stderr
             assert "Traceback" not in done.stderr
-            assert done.returncode == (1 if done.stderr else 0)
+            assert bool(done.returncode) == bool(done.stderr)
             return done.stdout + done.stderr
 
         yield run
@@ -188,6 +188,12 @@ def test_what_was_begun_is_finished_more_than_a_page_is_read_and_a_new_token_is_
     assert airbyte.changes == ["POST ConnectionCreateRequest"]
     run(org_ids, 1, "--token")
     assert airbyte.changes[1:] == ["PUT SourcePutRequest"] * 101
+
+
+@pytest.mark.parametrize("size", [0, -5])
+def test_groups_that_would_hold_nobody_are_refused(run, airbyte, size):
+    assert f"argument --group-size: invalid positive value: '{size}'" in run(["a"], size)
+    assert airbyte.changes == []
 
 
 def test_a_refusal_is_a_sentence(run, airbyte):
