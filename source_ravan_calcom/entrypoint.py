@@ -61,7 +61,7 @@ def launch(args: list[str]) -> int:
     if args and args[0] == "--version":
         print(f"{NAME} {version(DISTRIBUTION)}")  # noqa: T201
         return 0
-    if not args or args[0] in ("-h", "--help"):
+    if not args or {"-h", "--help"} & {*args}:  # of a verb, too: the CDK's names options of low-code sources
         print(HELP, end="", file=sys.stdout if args else sys.stderr)
         return 0 if args else USAGE_ERROR
     parsed = _parsed(args)

@@ -21,9 +21,9 @@ def test_version(capsys):
     assert capsys.readouterr().out == f"source-ravan-calcom {version(entrypoint.DISTRIBUTION)}\n"
 
 
-@pytest.mark.parametrize("flag", ["--help", "-h"])
-def test_help_names_every_verb(flag, capsys):
-    assert launch([flag]) == 0
+@pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["check", "--help"], ["read", "-h"]])
+def test_help_names_every_verb(arguments, capsys):
+    assert launch(arguments) == 0
     printed = capsys.readouterr().out
     assert all(f"source-ravan-calcom {verb}" in printed for verb in ("spec", "check", "discover", "read"))
 
