@@ -75,6 +75,18 @@ def test_a_hole_is_one_warning_and_one_row(connector, sandbox):
     assert "gap_from" not in connection.tables["organizations"]["org",]
 
 
+def test_another_account_in_the_place_of_one_is_covered_anew(connector, sandbox):
+    connection = Connection(connector, "org", streams=BOTH)
+    sandbox.put(generated("org", 20, 1, sandbox.clock.now()))
+    connection.sync()
+    assert connection.tables["organizations"]["org",]["coverage"] == "complete"
+    sandbox.put(generated("org", 900, 2, sandbox.clock.now()))
+    assert connection.sync().code == 0
+    row = connection.tables["organizations"]["org",]
+    assert (row["coverage"], "gap_from" in row) == ("partial", False)
+    assert row["covered_from"]
+
+
 def test_a_version_that_ignores_the_filter_is_found_out(connector, sandbox):
     account = sandbox.put(generated("org", 400, 1, sandbox.clock.now()))
     account.version = "2024-04-15"

@@ -77,6 +77,7 @@ class Attempt(Partition):
     def __init__(self, organization: Organization, sync: Sync) -> None:
         self._organization = organization
         self._sync = sync
+        self._has_delivered = False
 
     def read(self) -> list[Record]:
         """The organization's records: whole, or none where it failed or waits to be asked again."""
@@ -103,8 +104,12 @@ class Attempt(Partition):
         return []
 
     def to_slice(self) -> Mapping[str, Any]:
-        """The partition for its cursor and for the engine's debug log."""
-        return {"org_id": self._organization.org_id}
+        """The partition for its cursor and for the engine's debug log.
+
+        An attempt that failed may be closed after the next one has read the organization, and before that one's rows
+        are on their way out: only the attempt that delivers lets the state move.
+        """
+        return {"org_id": self._organization.org_id, "has_delivered": self._has_delivered}
 
     def stream_name(self) -> str:
         """The stream's name."""
@@ -138,11 +143,16 @@ class Attempt(Partition):
         unreadable = sum(normalise(row, org_id) for row in bookings.rows)
         self._mention(bookings, unreadable)
         known = sync.delivery.known(org_id)
+        rows = sync.delivery.unsent(org_id, bookings.rows)
         claim = coverage.claim(
-            bookings.seen, bookings.refused, bookings.began, sync.config.statuses, known.covered if known else None
+            bookings.seen,
+            bookings.refused,
+            bookings.began,
+            sync.config.statuses,
+            known.covered if known else None,
+            is_familiar=len(rows) < len(bookings.rows),
         )
         synced_at = later_than(sync.last_read.get(org_id), datetime.now(timezone.utc))
-        rows = sync.delivery.unsent(org_id, bookings.rows)
         sync.delivery.remember(org_id, synced_at, claim.kept)
         cursor_value = utc_text(synced_at)
         for row in rows:
@@ -158,6 +168,7 @@ class Attempt(Partition):
             full_windows=full,
         )
         sync.report.read(org_id, outcome)
+        self._has_delivered = True
         return [Record(row, sync.stream) for row in rows]
 
     def _mention(self, bookings: Bookings, unreadable: int) -> None:

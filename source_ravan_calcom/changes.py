@@ -155,14 +155,14 @@ class ChangeCursor(Cursor, Delivery):
     def close_partition(self, partition: Partition) -> None:
         """All of the organization's rows are on their way out: remember it, and print a state when due.
 
-        An organization of which nothing was remembered was not read, and keeps its old state.
+        An organization that this partition did not deliver keeps its old state.
         """
-        slice_ = partition.to_slice() or {}
+        slice_ = partition.to_slice()
+        if not slice_ or not slice_["has_delivered"]:
+            return
         with self._lock:
-            known, sends = self._staged.pop(slice_.get("org_id", ""), (None, False))
-            if known is None:
-                return
-            self._known[slice_["org_id"]] = known
+            org_id = slice_["org_id"]
+            self._known[org_id], sends = self._staged.pop(org_id)
             self._is_state_due = True
             self._sent_since_state += sends
             if self._sent_since_state >= self._every:

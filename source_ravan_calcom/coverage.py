@@ -177,6 +177,8 @@ def claim(
     began: datetime,
     statuses: Sequence[str],
     before: Covered | None,
+    *,
+    is_familiar: bool = True,
 ) -> Claim:
     """What can be claimed.
 
@@ -186,6 +188,7 @@ def claim(
         began: The API's time before the first request.
         statuses: The windows the user chose; empty for every booking.
         before: What earlier syncs covered; ``None`` for a first sync and a full refresh.
+        is_familiar: Whether any row is as an earlier sync saw it.
     """
     chosen = tuple(statuses)
     goes_on = "past" not in chosen or set(chosen) >= AT_PRESENT
@@ -201,6 +204,8 @@ def claim(
     behind = {status: start for status, start in ends.items() if status in LOOKING_BACK}
     back = max(behind.values(), default=None)
     ahead = min((start for status, start in ends.items() if status not in behind), default=None)
+    if before and back and back <= before.read_at and not is_familiar:
+        before = None  # some of these rows were there to be seen: another account has taken this one's place
     covered_from, gap = back, None
     causes: tuple[str, ...] = ()
     if before and (back is None or back <= before.read_at):

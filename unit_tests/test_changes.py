@@ -31,8 +31,8 @@ def cursor(org_ids, state=None):
     return ChangeCursor("appointments", org_ids, remembered(state or {}), messages), messages
 
 
-def partition(org_id):
-    return SimpleNamespace(to_slice=lambda: {"org_id": org_id})
+def partition(org_id, *, has_delivered=True):
+    return SimpleNamespace(to_slice=lambda: {"org_id": org_id, "has_delivered": has_delivered})
 
 
 def deliver(made, org_id, *rows, covered=None):
@@ -101,6 +101,7 @@ def test_nothing_is_remembered_before_the_rows_are_on_their_way():
     made, _ = cursor(["a"])
     made.unsent("a", [ROW])
     made.remember("a", AT, None)
+    made.close_partition(partition("a", has_delivered=False))  # an attempt before, which failed
     assert made.known("a") is None
     assert made.state["organizations"] == {}
 
@@ -110,7 +111,7 @@ def test_an_organization_that_was_not_read_keeps_its_old_state():
     deliver(first, "a", ROW)
     state = states(messages)[-1]
     second, messages = cursor(["a"], state)
-    second.close_partition(partition("a"))
+    second.close_partition(partition("a", has_delivered=False))
     second.ensure_at_least_one_state_emitted()
     assert states(messages) == [state]
 

@@ -325,6 +325,14 @@ def test_a_last_sync_that_was_in_the_future_begins_anew():
     assert coverage.claim({"past": full(-20), "upcoming": WHOLE}, [], START, (), soon).coverage == "complete"
 
 
+def test_where_nothing_is_as_it_was_another_account_may_have_taken_its_place():
+    seen = {"past": full(-20), "upcoming": WHOLE}
+    claim = coverage.claim(seen, [], START, (), BEFORE, is_familiar=False)
+    assert (claim.covered_from, claim.gap, claim.is_first) == (START - timedelta(hours=20), None, True)
+    claim = coverage.claim({"past": full(-2)}, [], START, (), BEFORE, is_familiar=False)
+    assert claim.gap, "after a long pause nothing is as it was, either"
+
+
 @pytest.mark.parametrize("now", [datetime.min, datetime.max])
 def test_no_clock_is_too_odd_to_look_by(now):
     rows = rows_of([START, START], status=["accepted"])
