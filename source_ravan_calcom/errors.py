@@ -158,7 +158,7 @@ RATE_LIMITED = Kind(
     "rate limited",
     _TRANSIENT,
     "Ravan limits the rate of requests: organization {org_id} was not read ({code}): {detail}. "
-    "Lower Concurrent Requests, or sync less often.{said}",
+    "Sync less often, or find out who else uses the Access Token.{said}",
     ask_again=True,
     stops_sync=True,
 )
@@ -250,13 +250,13 @@ class Failure(AirbyteTracedException):
             failure_type=failure_type,
             stream_descriptor=StreamDescriptor(name=stream) if stream else None,
         )
-        self._stack_trace = stack_trace
+        self.stack_trace = stack_trace
 
     def as_airbyte_message(self, stream_descriptor: StreamDescriptor | None = None) -> AirbyteMessage:
         """The error trace."""
         message = super().as_airbyte_message(stream_descriptor)
         if message.trace and message.trace.error:
-            message.trace.error.stack_trace = self._stack_trace
+            message.trace.error.stack_trace = self.stack_trace
         return message
 
 

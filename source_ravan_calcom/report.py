@@ -85,6 +85,7 @@ class SyncReport:
         self._logger = logger
         self._emit = emit
         self._gaps = 0
+        self._doubtful = 0
         self._told_at = monotonic()
         self._lock = threading.Lock()
 
@@ -137,16 +138,19 @@ class SyncReport:
         if self._policy.fails:
             self._emit(failure.as_airbyte_message(StreamDescriptor(name=self._stream)))
         else:
-            self._logger.warning(f"Skipped: {failure}")
+            log = AirbyteLogMessage(Level.WARN, f"Skipped: {failure}", failure.stack_trace)
+            self._emit(AirbyteMessage(type=Type.LOG, log=log))
 
     def _tell_claim(self, org_id: str, claim: Claim | None) -> None:
         if claim is None:
             return
         if claim.doubts:
-            self._logger.warning(
-                f"Organization {org_id}: what is covered can't be told, because Ravan's answers do not hold what was "
-                f"asked for ({'; '.join(claim.doubts)}). What they held is delivered."
-            )
+            self._doubtful += 1
+            if self._doubtful <= SENTENCES:
+                self._logger.warning(
+                    f"Organization {org_id}: what is covered can't be told, because Ravan's answers do not hold what "
+                    f"was asked for ({'; '.join(claim.doubts)}). What they held is delivered."
+                )
         elif claim.gap:
             self._gaps += 1
             if self._gaps <= SENTENCES:
@@ -163,6 +167,11 @@ class SyncReport:
         if self._gaps > SENTENCES:
             self._logger.warning(
                 f"In {self._gaps - SENTENCES} more organizations a hole opened; the organizations stream names them."
+            )
+        if self._doubtful > SENTENCES:
+            self._logger.warning(
+                f"Of {self._doubtful - SENTENCES} more organizations can't be told what is covered; their coverage in "
+                "the organizations stream is unknown."
             )
         bounded = [org_id for org_id, claim in claims.items() if claim.covered_from or claim.covered_until]
         if self._begins_anew and bounded:

@@ -5,7 +5,7 @@ import weakref
 from datetime import datetime, timedelta, timezone
 
 import pytest
-from airbyte_cdk.models import AirbyteMessage, FailureType, Type
+from airbyte_cdk.models import AirbyteMessage, FailureType, Level, Type
 
 from source_ravan_calcom import errors, report
 from source_ravan_calcom.coverage import Claim
@@ -263,16 +263,16 @@ def test_what_was_broken_off_was_not_asked_to_its_end(caplog):
 # Skipping.
 
 
-def test_a_skipped_organization_is_a_warning_and_the_sync_succeeds(caplog):
+def test_a_skipped_organization_is_a_warning_and_the_sync_succeeds():
     sync = Sync(policy=Policy(skips=True))
     sync.read("a")
     sync.failed(errors.NOT_CONNECTED, "b")
     sync.failed(errors.SERVER_FAILED, "c")
     assert not close(sync)
     assert sync.report.closing_error() is None
-    assert sync.emitted == []
-    warnings = [record.message for record in caplog.records if record.levelname == "WARNING"]
-    assert [line.split("rganization ")[1][0] for line in warnings] == ["b", "c"]
+    warnings = [message.log for message in sync.emitted]
+    assert {log.level for log in warnings} == {Level.WARN}
+    assert [log.message.split("rganization ")[1][0] for log in warnings] == ["b", "c"]
 
 
 def test_skipping_everybody_is_a_failure():
@@ -322,6 +322,15 @@ def test_many_gaps_are_counted(caplog):
     warnings = [record.message for record in caplog.records if record.levelname == "WARNING"]
     assert len(warnings) == report.SENTENCES + 1
     assert warnings[-1] == "In 30 more organizations a hole opened; the organizations stream names them."
+
+
+def test_many_doubts_are_counted(caplog):
+    sync = Sync(50)
+    sync.read(*sync.org_ids, claim=Claim("unknown", doubts=("past: it is odd",)))
+    close(sync)
+    warnings = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert len(warnings) == report.SENTENCES + 1
+    assert warnings[-1].startswith("Of 30 more organizations can't be told what is covered")
 
 
 def test_no_gap_is_no_warning_whatever_is_full(caplog):

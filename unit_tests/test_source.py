@@ -9,6 +9,7 @@ from airbyte_cdk.models import (
     AirbyteStateMessage,
     ConfiguredAirbyteCatalog,
     DestinationSyncMode,
+    Level,
     Status,
     SyncMode,
     TraceType,
@@ -165,7 +166,7 @@ def test_an_error_nobody_foresaw_is_that_organizations_with_its_stack_trace(http
     assert "Traceback" not in trace.message + failure.message
 
 
-def test_skip_leaves_out_what_is_broken_and_succeeds(http, settings, caplog):
+def test_skip_leaves_out_what_is_broken_and_succeeds(http, settings):
     http.get(URL, json=answer(OVER))
     http.get(f"{URL}?org_id=b", status_code=403)
     skipping = {**settings, "org_ids": ["a", "b"], "failing_organizations": "skip"}
@@ -177,9 +178,18 @@ def test_skip_leaves_out_what_is_broken_and_succeeds(http, settings, caplog):
         ("a", "read"),
         ("b", "failed"),
     ]
-    assert [r.message[:40] for r in caplog.records if r.levelname == "WARNING"] == [
-        "Skipped: The Access Token may not read o"
-    ]
+    [log] = [message.log for message in messages if message.log and message.log.level is Level.WARN]
+    assert (log.message[:40], log.stack_trace) == ("Skipped: The Access Token may not read o", None)
+
+
+def test_a_skipped_error_that_nobody_foresaw_keeps_its_stack_trace(http, settings, monkeypatch):
+    http.get(URL, json=answer(OVER))
+    monkeypatch.setattr("source_ravan_calcom.appointments.normalise", lambda row, org_id: 1 / (org_id != "b"))
+    messages, failure = read({**settings, "org_ids": ["a", "b"], "failing_organizations": "skip"}, catalog())
+    assert failure is None
+    [log] = [message.log for message in messages if message.log and message.log.level is Level.WARN]
+    assert log.message.startswith("Skipped: An error that nobody foresaw ended the reading of organization b")
+    assert "ZeroDivisionError" in log.stack_trace
 
 
 def overwriting(**fields) -> ConfiguredAirbyteCatalog:
