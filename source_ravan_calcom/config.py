@@ -42,7 +42,7 @@ _BEARER = re.compile(r"\A\s*(?:Bearer\s+)?(\S.*?)\s*\Z", re.IGNORECASE | re.DOTA
 # a token is always masked.
 _TOKEN = re.compile(r"\A[A-Za-z0-9\-._~+/]+=*\Z")
 
-_BLANK_INSIDE = re.compile(r"[\s\x00-\x1f\x7f]")
+_SEPARATOR = re.compile(r"[\s,\x00-\x1f\x7f]")
 
 # What the path is appended to has no query and no fragment, not even empty ones.
 _NOT_IN_URL = re.compile(r"[\s\x00-\x1f\x7f?#]")
@@ -237,10 +237,10 @@ def _check_org_ids(entries: list[Any]) -> Iterator[str]:
         org_id = entry.strip()
         if not org_id:
             yield f"{title('org_ids')} entry {number} must not be empty."
-        elif _BLANK_INSIDE.search(org_id):
+        elif _SEPARATOR.search(org_id):
             yield (
-                f"{title('org_ids')} entry {number} is “{clean(org_id, SHOWN_LENGTH)}”, which holds white space: "
-                "give one ID per entry."
+                f"{title('org_ids')} entry {number} is “{clean(org_id, SHOWN_LENGTH)}”, which holds white space or a "
+                "comma: give one ID per entry."
             )
         else:
             other, spelled = first.setdefault(org_id.lower(), (number, org_id))

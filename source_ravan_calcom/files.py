@@ -34,14 +34,14 @@ def refused(what: str, path: str) -> Iterator[None]:
 
 
 def _reason(error: Exception, what: str, path: str) -> str:
-    cause = error.__context__
-    if isinstance(cause, json.JSONDecodeError):
-        return f": line {cause.lineno}, column {cause.colno} is not JSON ({cause.msg})"
     if what == "catalog" and _is_discovered(path):
         return (
             ": it is what discover printed. A configured catalog says for each stream how it is synced; the README "
             "shows one"
         )
+    cause = error.__context__
+    if isinstance(cause, json.JSONDecodeError):
+        return f": line {cause.lineno}, column {cause.colno} is not JSON ({cause.msg})"
     return f" ({type(error).__name__})"
 
 

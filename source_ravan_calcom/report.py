@@ -156,8 +156,9 @@ class SyncReport:
             if self._gaps <= SENTENCES:
                 self._logger.warning(_gap_in_words(org_id, claim))
         elif claim.covered_from and not self._begins_anew and claim.is_first:
+            end = f"to {in_words(claim.covered_until)}" if claim.covered_until else "on"
             self._logger.info(
-                f"Organization {org_id} is covered from {in_words(claim.covered_from)} on. What begins before lies "
+                f"Organization {org_id} is covered from {in_words(claim.covered_from)} {end}. What begins before lies "
                 "beyond what Ravan's endpoint can be made to give."
             )
 

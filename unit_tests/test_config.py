@@ -168,7 +168,11 @@ def test_an_api_url_that_no_request_could_use_is_refused_without_being_shown(url
         ({"org_ids": ["a", ["b"]]}, "Organization IDs entry 2 must be a text."),
         (
             {"org_ids": ["x", "a\tb"]},
-            "Organization IDs entry 2 is “a b”, which holds white space: give one ID per entry.",
+            "Organization IDs entry 2 is “a b”, which holds white space or a comma: give one ID per entry.",
+        ),
+        (
+            {"org_ids": ["a,b"]},
+            "Organization IDs entry 1 is “a,b”, which holds white space or a comma: give one ID per entry.",
         ),
         (
             {"org_ids": ["aB", "x", "aB", " Ab"]},
@@ -219,7 +223,7 @@ def test_all_problems_are_told_in_one_go_and_each_once():
         "Organization IDs entry 2 must not be empty.",
         "Organization IDs entry 3 is “7”, but must be a text.",
         "Organization IDs entries 1 and 4 differ only in upper and lower case",
-        "Organization IDs entry 5 is “b c”, which holds white space",
+        "Organization IDs entry 5 is “b c”, which holds white space or a comma",
         "Booking Statuses entry 1 is “accepted”",
         "Concurrent Requests is “0”, but must be at least 1.",
         NO_TOKEN,

@@ -37,9 +37,9 @@ def test_json_of_another_kind_is_refused(what, tmp_path):
     assert f"does not hold a valid {what}" in refusal(what, path)
 
 
-@pytest.mark.parametrize("wrapped", [True, False])
-def test_what_discover_printed_is_no_catalog_and_it_says_so(wrapped, tmp_path):
+@pytest.mark.parametrize("form", ["{}", '{{"type": "CATALOG", "catalog": {}}}', '{{"type": "LOG"}}\n{{"catalog": {}}}'])
+def test_what_discover_printed_is_no_catalog_and_it_says_so(form, tmp_path):
     path = tmp_path / "catalog.json"
     catalog = {"streams": [{"name": "appointments", "json_schema": {}, "supported_sync_modes": ["full_refresh"]}]}
-    path.write_text(json.dumps({"type": "CATALOG", "catalog": catalog} if wrapped else catalog))
+    path.write_text(form.format(json.dumps(catalog)))
     assert "it is what discover printed" in refusal("catalog", path)

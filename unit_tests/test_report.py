@@ -345,8 +345,12 @@ def test_the_first_incremental_sync_of_a_large_account_says_from_when_on_it_is_c
     sync = Sync()
     sync.read("a", claim=Claim("partial", AT, None, is_first=True))
     sync.read("b", claim=Claim("complete", is_first=True))
-    [line] = caplog.messages
+    sync.read("c", claim=Claim("partial", AT, AT + DAY, is_first=True))
+    line, bounded = caplog.messages
     assert line.startswith("Organization a is covered from 2026-06-01 at 12:00:00 UTC on.")
+    assert bounded.startswith(
+        "Organization c is covered from 2026-06-01 at 12:00:00 UTC to 2026-06-02 at 12:00:00 UTC."
+    )
 
 
 def test_a_full_refresh_of_large_accounts_is_one_warning_for_all(caplog):
