@@ -25,6 +25,11 @@ SENTENCES = 20
 NAMES = 10
 """How many organizations a sentence lists."""
 
+_GAPS = "In {} more organizations a hole opened; the organizations stream names them."
+_DOUBTS = (
+    "Of {} more organizations can't be told what is covered; their coverage in the organizations stream is unknown."
+)
+
 
 class Incomplete(Failure):
     """Raised where the engine looks for it, so that the stream ends INCOMPLETE; it prints the closing line, no error.
@@ -84,8 +89,7 @@ class SyncReport:
         self._begins_anew = begins_anew
         self._logger = logger
         self._emit = emit
-        self._gaps = 0
-        self._doubtful = 0
+        self._told: Counter[str] = Counter()
         self._told_at = monotonic()
         self._lock = threading.Lock()
 
@@ -145,16 +149,13 @@ class SyncReport:
         if claim is None:
             return
         if claim.doubts:
-            self._doubtful += 1
-            if self._doubtful <= SENTENCES:
-                self._logger.warning(
-                    f"Organization {org_id}: what is covered can't be told, because Ravan's answers do not hold what "
-                    f"was asked for ({'; '.join(claim.doubts)}). What they held is delivered."
-                )
+            self._warn_of_some(
+                _DOUBTS,
+                f"Organization {org_id}: what is covered can't be told, because Ravan's answers do not hold what was "
+                f"asked for ({'; '.join(claim.doubts)}). What they held is delivered.",
+            )
         elif claim.gap:
-            self._gaps += 1
-            if self._gaps <= SENTENCES:
-                self._logger.warning(_gap_in_words(org_id, claim))
+            self._warn_of_some(_GAPS, _gap_in_words(org_id, claim))
         elif claim.covered_from and not self._begins_anew and claim.is_first:
             end = f"to {in_words(claim.covered_until)}" if claim.covered_until else "on"
             self._logger.info(
@@ -162,18 +163,18 @@ class SyncReport:
                 "beyond what Ravan's endpoint can be made to give."
             )
 
+    def _warn_of_some(self, rest: str, sentence: str) -> None:
+        """Name the first few; ``rest`` counts the others when the sync closes."""
+        self._told[rest] += 1
+        if self._told[rest] <= SENTENCES:
+            self._logger.warning(sentence)
+
     def _tell_coverage(self) -> None:
         outcomes = ((org_id, self.outcomes.of(org_id)) for org_id in self.outcomes.org_ids)
         claims = {org_id: outcome.claim for org_id, outcome in outcomes if outcome.claim}
-        if self._gaps > SENTENCES:
-            self._logger.warning(
-                f"In {self._gaps - SENTENCES} more organizations a hole opened; the organizations stream names them."
-            )
-        if self._doubtful > SENTENCES:
-            self._logger.warning(
-                f"Of {self._doubtful - SENTENCES} more organizations can't be told what is covered; their coverage in "
-                "the organizations stream is unknown."
-            )
+        for rest, count in self._told.items():
+            if count > SENTENCES:
+                self._logger.warning(rest.format(count - SENTENCES))
         bounded = [org_id for org_id, claim in claims.items() if claim.covered_from or claim.covered_until]
         if self._begins_anew and bounded:
             names = ", ".join(bounded[:NAMES]) + (f" and {len(bounded) - NAMES} more" if len(bounded) > NAMES else "")
