@@ -30,7 +30,7 @@ from rich.table import Table
 
 from sandbox import TOKEN, Account, Booking, Sandbox, serving
 from source_ravan_calcom import SourceRavanCalcom
-from source_ravan_calcom.windows import WINDOWS
+from source_ravan_calcom.bookings.windows import WINDOWS
 
 ORG = "org"
 SIZES = (20, 60, 150, 400)

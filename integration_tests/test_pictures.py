@@ -43,7 +43,7 @@ def test_the_windows_are_as_their_script_draws_them(pictures):
 
 
 def test_the_windows_are_those_that_are_read(pictures):
-    from source_ravan_calcom.windows import WINDOWS
+    from source_ravan_calcom.bookings.windows import WINDOWS
 
     assert {status for status, *_ in pictures.WINDOWS} == {None, *(window.status for window in WINDOWS)}
 

@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 
 from sandbox import FAULTS, Account, Booking, generated
-from source_ravan_calcom.windows import WINDOWS
+from source_ravan_calcom.bookings.windows import WINDOWS
 
 
 def union(account, now, cap=200) -> set[str]:

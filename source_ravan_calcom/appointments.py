@@ -19,14 +19,14 @@ from airbyte_cdk.sources.types import Record
 from source_ravan_calcom import coverage, errors
 from source_ravan_calcom.api import AppointmentsApi
 from source_ravan_calcom.backlog import Backlog
-from source_ravan_calcom.changes import Delivery, later_than
+from source_ravan_calcom.bookings.memory import Delivery, later_than
 from source_ravan_calcom.config import Config
-from source_ravan_calcom.errors import OrganizationFailure
+from source_ravan_calcom.ravan.failures import OrganizationFailure
 from source_ravan_calcom.line import Line, Waiting
 from source_ravan_calcom.outcomes import READ, Outcome
 from source_ravan_calcom.report import SyncReport
-from source_ravan_calcom.rows import CURSOR_FIELD, PRIMARY_KEY, TIME_FIELDS, normalise, utc_text
-from source_ravan_calcom.windows import Bookings, Reading
+from source_ravan_calcom.bookings.records import CURSOR_FIELD, PRIMARY_KEY, TIME_FIELDS, normalise, utc_text
+from source_ravan_calcom.bookings.windows import Bookings, Reading
 
 STREAM = "appointments"
 

@@ -13,7 +13,7 @@ from airbyte_cdk.models import AirbyteConnectionStatus, FailureType, Status
 from source_ravan_calcom import errors
 from source_ravan_calcom.api import IMPATIENT, AppointmentsApi
 from source_ravan_calcom.config import SKIP, Config, title
-from source_ravan_calcom.errors import OrganizationFailure
+from source_ravan_calcom.ravan.failures import OrganizationFailure
 from source_ravan_calcom.line import Line, Waiting
 from source_ravan_calcom.outcomes import READ, Outcome, Outcomes
 from source_ravan_calcom.report import summary

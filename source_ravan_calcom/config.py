@@ -20,7 +20,7 @@ from airbyte_cdk.utils.airbyte_secrets_utils import add_to_secrets
 from jsonschema import Draft7Validator
 from jsonschema.exceptions import ValidationError
 
-from source_ravan_calcom.errors import Failure, clean
+from source_ravan_calcom.ravan.failures import Failure, clean
 
 SPEC_FILE = Path(__file__).with_name("spec.json")
 

@@ -21,7 +21,7 @@ from airbyte_cdk.models import (
 from orjson import dumps
 
 from source_ravan_calcom.config import Config
-from source_ravan_calcom.errors import Failure
+from source_ravan_calcom.ravan.failures import Failure
 from source_ravan_calcom.source import NAME, SourceRavanCalcom
 
 DISTRIBUTION = "airbyte-source-ravan-calcom"

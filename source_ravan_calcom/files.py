@@ -9,7 +9,7 @@ from pathlib import Path
 
 from airbyte_cdk.utils import AirbyteTracedException
 
-from source_ravan_calcom.errors import Failure
+from source_ravan_calcom.ravan.failures import Failure
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from time import monotonic
 from typing import Generic, TypeVar
 
 from source_ravan_calcom import errors
-from source_ravan_calcom.errors import OrganizationFailure
+from source_ravan_calcom.ravan.failures import OrganizationFailure
 
 
 @dataclass(frozen=True)

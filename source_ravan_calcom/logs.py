@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 
-from source_ravan_calcom.errors import Failure
+from source_ravan_calcom.ravan.failures import Failure
 
 LOGGER_NAMES = ("airbyte", "airbyte.source-ravan-calcom", "urllib3.connectionpool", "backoff")
 """The CDK's loggers, and those through which urllib3 and the CDK's client say that they repeat a request or do not."""

@@ -20,9 +20,9 @@ from airbyte_cdk.sources.streams.concurrent.partitions.partition_generator impor
 from airbyte_cdk.sources.types import Record
 
 from source_ravan_calcom.appointments import SCHEMAS
-from source_ravan_calcom.changes import later_than
+from source_ravan_calcom.bookings.memory import later_than
 from source_ravan_calcom.outcomes import READ, Outcomes
-from source_ravan_calcom.rows import CURSOR_FIELD, moment, utc_text
+from source_ravan_calcom.bookings.records import CURSOR_FIELD, moment, utc_text
 
 STREAM = "organizations"
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 
 from source_ravan_calcom import errors
-from source_ravan_calcom.coverage import Claim
-from source_ravan_calcom.errors import OrganizationFailure
+from source_ravan_calcom.bookings.coverage import Claim
+from source_ravan_calcom.ravan.failures import OrganizationFailure
 
 SAME_REFUSAL = 3
 """How many organizations must say that the token is refused, while it has worked for none, until it is the token."""

@@ -13,8 +13,8 @@ from airbyte_cdk.models import AirbyteLogMessage, AirbyteMessage, FailureType, L
 
 from source_ravan_calcom import coverage, errors
 from source_ravan_calcom.config import in_words, title
-from source_ravan_calcom.coverage import Claim
-from source_ravan_calcom.errors import SEVERITY, Failure, OrganizationFailure
+from source_ravan_calcom.bookings.coverage import Claim
+from source_ravan_calcom.ravan.failures import SEVERITY, Failure, OrganizationFailure
 from source_ravan_calcom.outcomes import FAILED, READ, Outcome, Outcomes
 
 PROGRESS_SECONDS = 30

@@ -38,14 +38,14 @@ from source_ravan_calcom import appointments, changes, files, logs, organization
 from source_ravan_calcom.api import PATIENT, AppointmentsApi
 from source_ravan_calcom.appointments import Attempts, Organization, Sync
 from source_ravan_calcom.backlog import Backlog
-from source_ravan_calcom.changes import ChangeCursor, Delivery, SendAll, SendNone
+from source_ravan_calcom.bookings.memory import ChangeCursor, Delivery, SendAll, SendNone
 from source_ravan_calcom.check import Check
 from source_ravan_calcom.config import Config
-from source_ravan_calcom.errors import Failure
+from source_ravan_calcom.ravan.failures import Failure
 from source_ravan_calcom.line import Line
 from source_ravan_calcom.organizations import LastRead, Once, Results
 from source_ravan_calcom.report import Policy, SyncReport
-from source_ravan_calcom.windows import Reading
+from source_ravan_calcom.bookings.windows import Reading
 
 NAME = "source-ravan-calcom"
 

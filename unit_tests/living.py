@@ -9,9 +9,9 @@ from datetime import datetime, timedelta, timezone
 
 from sandbox import Account, Booking
 from sandbox.accounts import DEAD, FILTERS, uid
-from source_ravan_calcom import coverage
-from source_ravan_calcom.coverage import Claim, Covered
-from source_ravan_calcom.windows import Bookings, Reading
+from source_ravan_calcom.bookings import coverage
+from source_ravan_calcom.bookings.coverage import Claim, Covered
+from source_ravan_calcom.bookings.windows import Bookings, Reading
 
 WHAT_HAPPENS = ("cancel", "reject", "confirm", "reschedule", "move")
 
@@ -113,7 +113,7 @@ class World:
         self._shown = {booking.uid for booking in everything if self._shows(booking)}
         bookings = read(self.account, self.now, self.statuses, self.cap, self._meanwhile)
         self._note()
-        claim = coverage.claim(bookings.seen, bookings.refused, bookings.began, self.statuses, self.kept)
+        claim = coverage.claim(bookings.evidence, bookings.refused, bookings.began, self.statuses, self.kept)
         self.table.update((row["id"], row["status"]) for row in bookings.rows)
         if not crashes:
             if claim.kept is not self.kept:

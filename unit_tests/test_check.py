@@ -102,7 +102,7 @@ def test_every_chosen_status_is_asked_for(http, checked):
 
 
 def test_an_error_nobody_foresaw_is_one_organizations(checked, monkeypatch):
-    monkeypatch.setattr("source_ravan_calcom.answers.read", lambda *_: 1 / 0)
+    monkeypatch.setattr("source_ravan_calcom.ravan.responses.read", lambda *_: 1 / 0)
     status = checked("a", "b")
     assert status.status is Status.FAILED
     assert "2 of 2 organizations failed (2 failed unexpectedly):" in status.message

@@ -9,7 +9,7 @@ from airbyte_cdk.utils.airbyte_secrets_utils import filter_secrets
 
 from source_ravan_calcom import config
 from source_ravan_calcom.config import Config, connection_specification, in_words, title, token_expiry
-from source_ravan_calcom.errors import Failure
+from source_ravan_calcom.ravan.failures import Failure
 
 ADDRESS = "API URL must be an address like https://api.ravan.ai."
 ENCRYPTED = (

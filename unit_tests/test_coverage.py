@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sandbox import Account, Booking
-from source_ravan_calcom import coverage
-from source_ravan_calcom.coverage import Covered, Seen
-from source_ravan_calcom.windows import CAPS, WINDOWS
+from source_ravan_calcom.bookings import coverage
+from source_ravan_calcom.bookings.coverage import Covered, Evidence
+from source_ravan_calcom.bookings.windows import CAPS, WINDOWS
 from unit_tests.living import START, World, read
 
 VERSIONS = ["2024-08-13", "2024-08-13", "2024-04-15", "2026-05-01"]
@@ -249,10 +249,10 @@ def test_a_full_window_whose_last_start_can_not_be_read_bounds_nothing():
 
 
 def full(hours, rows=200) -> Seen:
-    return Seen(rows, full=True, last_start=START + timedelta(hours=hours), proves_more_than_upcoming=True)
+    return Evidence(rows, full=True, last_start=START + timedelta(hours=hours), proves_more_than_upcoming=True)
 
 
-WHOLE = Seen(5, proves_more_than_upcoming=True)
+WHOLE = Evidence(5, proves_more_than_upcoming=True)
 
 
 def test_the_stretch_is_bounded_by_the_nearest_full_windows():
@@ -343,7 +343,7 @@ def test_no_clock_is_too_odd_to_look_by(now):
 
 def test_go_writes_no_time_as_the_first_of_all():
     dawn = datetime.min.replace(tzinfo=timezone.utc)
-    claim = coverage.claim({"past": WHOLE, "upcoming": Seen(200, True, last_start=dawn)}, [], START, (), None)
+    claim = coverage.claim({"past": WHOLE, "upcoming": Evidence(200, True, last_start=dawn)}, [], START, (), None)
     assert claim.covered_until == dawn
 
 

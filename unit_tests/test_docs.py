@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from source_ravan_calcom import coverage
+from source_ravan_calcom.bookings import coverage
 from source_ravan_calcom.config import connection_specification
-from source_ravan_calcom.errors import KINDS
+from source_ravan_calcom.ravan.failures import KINDS
 from source_ravan_calcom.source import SourceRavanCalcom
 from unit_tests.conftest import LOGGER
 

@@ -8,7 +8,7 @@ import pytest
 
 from source_ravan_calcom import entrypoint
 from source_ravan_calcom.entrypoint import Entrypoint, launch
-from source_ravan_calcom.errors import Failure
+from source_ravan_calcom.ravan.failures import Failure
 
 
 def test_the_entrypoint_refuses_settings_in_our_words():

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from source_ravan_calcom.errors import Failure
+from source_ravan_calcom.ravan.failures import Failure
 from source_ravan_calcom.source import SourceRavanCalcom
 
 READ = {"configuration": SourceRavanCalcom.read_config, "catalog": SourceRavanCalcom.read_catalog}

@@ -17,7 +17,7 @@ from airbyte_cdk.test.catalog_builder import CatalogBuilder
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from source_ravan_calcom.errors import Failure
+from source_ravan_calcom.ravan.failures import Failure
 from source_ravan_calcom.source import SourceRavanCalcom
 from unit_tests.conftest import LOGGER, ORG
 

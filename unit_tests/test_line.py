@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from source_ravan_calcom import errors
-from source_ravan_calcom.errors import Facts, OrganizationFailure
+from source_ravan_calcom.ravan.failures import Facts, OrganizationFailure
 from source_ravan_calcom.line import Line, Repetition, Waiting
 
 REPETITION = Repetition(retries=4, first_wait=1, longest_wait=60, total=120)

@@ -15,11 +15,11 @@ from airbyte_cdk.sources.message import InMemoryMessageRepository
 
 from source_ravan_calcom import errors, organizations
 from source_ravan_calcom.appointments import SCHEMAS
-from source_ravan_calcom.coverage import Claim
-from source_ravan_calcom.errors import Facts, OrganizationFailure
+from source_ravan_calcom.bookings.coverage import Claim
+from source_ravan_calcom.ravan.failures import Facts, OrganizationFailure
 from source_ravan_calcom.organizations import LastRead, Results
 from source_ravan_calcom.outcomes import READ, Outcome, Outcomes
-from source_ravan_calcom.rows import moment
+from source_ravan_calcom.bookings.records import moment
 from unit_tests.conftest import ORG, URL
 from unit_tests.test_source import OVER, answer, catalog, read, rows, states, statuses
 

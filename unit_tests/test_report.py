@@ -8,8 +8,8 @@ import pytest
 from airbyte_cdk.models import AirbyteMessage, FailureType, Level, Type
 
 from source_ravan_calcom import errors, report
-from source_ravan_calcom.coverage import Claim
-from source_ravan_calcom.errors import Facts, OrganizationFailure
+from source_ravan_calcom.bookings.coverage import Claim
+from source_ravan_calcom.ravan.failures import Facts, OrganizationFailure
 from source_ravan_calcom.outcomes import FAILED, NOT_ASKED, READ, Outcome
 from source_ravan_calcom.report import Incomplete, Policy, SyncReport
 from unit_tests.conftest import LOGGER

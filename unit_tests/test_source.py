@@ -20,8 +20,8 @@ from airbyte_cdk.test.catalog_builder import CatalogBuilder, ConfiguredAirbyteSt
 import source_ravan_calcom
 from source_ravan_calcom import changes
 from source_ravan_calcom.api import Answer, AppointmentsApi
-from source_ravan_calcom.errors import Failure
-from source_ravan_calcom.rows import normalise
+from source_ravan_calcom.ravan.failures import Failure
+from source_ravan_calcom.bookings.records import normalise
 from source_ravan_calcom.source import SourceRavanCalcom
 from unit_tests.conftest import LOGGER, ORG, URL
 from unit_tests.living import START

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sandbox import Account, Booking
 from sandbox.accounts import FILTERS
 from source_ravan_calcom.config import connection_specification
-from source_ravan_calcom.windows import MAX_LIMIT, WINDOWS, Reading, may_be_cut
+from source_ravan_calcom.bookings.windows import MAX_LIMIT, WINDOWS, Reading, may_be_cut
 from unit_tests.living import START, read
 
 STATUSES = [window.status for window in WINDOWS]

@@ -1,6 +1,6 @@
 """Ravan's ``GET /api/v1/calcom/appointments``: one request → the rows of one window, or a failure in words.
 
-What an answer means stands in :mod:`source_ravan_calcom.answers`, how an exchange is bounded in ``transport``, when
+What an answer means stands in :mod:`source_ravan_calcom.ravan.responses`, how an exchange is bounded in ``transport``, when
 requests may leave in ``pace``, and who asks again in ``line``. The CDK's ``HttpClient`` sends.
 """
 
@@ -19,12 +19,12 @@ from airbyte_cdk.sources.streams.http.error_handlers import ErrorHandler, ErrorR
 from airbyte_cdk.sources.streams.http.requests_native_auth import TokenAuthenticator
 
 from source_ravan_calcom import answers, errors, transport
-from source_ravan_calcom.answers import Problem, Row
+from source_ravan_calcom.ravan.responses import Problem, Row
 from source_ravan_calcom.config import Config, in_words
-from source_ravan_calcom.errors import Facts, OrganizationFailure
+from source_ravan_calcom.ravan.failures import Facts, OrganizationFailure
 from source_ravan_calcom.line import Repetition, Waiting
-from source_ravan_calcom.pace import Pace
-from source_ravan_calcom.windows import MAX_LIMIT
+from source_ravan_calcom.ravan.throttle import Pace
+from source_ravan_calcom.bookings.windows import MAX_LIMIT
 
 PATH = "/api/v1/calcom/appointments"
 

@@ -1,7 +1,7 @@
 """The kinds of failure, the sentence that each one tells a person, and the exception that carries it.
 
 The policy is the table of :class:`Kind` below: who has to act, whether asking again may help, and the words. Which
-answers lead to which kind stands in :mod:`source_ravan_calcom.answers`.
+answers lead to which kind stands in :mod:`source_ravan_calcom.ravan.responses`.
 """
 
 from __future__ import annotations

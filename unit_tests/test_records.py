@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from source_ravan_calcom.rows import (
+from source_ravan_calcom.bookings.records import (
     DEAD,
     FINGERPRINT_BYTES,
     as_utc,

@@ -12,10 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from source_ravan_calcom import coverage
-from source_ravan_calcom.answers import Row
-from source_ravan_calcom.coverage import Seen
-from source_ravan_calcom.rows import fingerprint, identity
+from source_ravan_calcom.bookings import coverage
+from source_ravan_calcom.bookings.coverage import Evidence
+from source_ravan_calcom.bookings.records import Row, fingerprint, identity
 
 MAX_LIMIT = 200
 """The most rows an answer can hold; the contract turns a larger ``limit`` into 50."""
@@ -70,14 +69,14 @@ class Bookings:
     Attributes:
         rows: Each booking once, in its newest version, as Ravan sent it.
         anonymous: How many of the rows do not say which booking they are.
-        seen: The evidence of each request, by its status.
+        evidence: The evidence of each request, by its status.
         refused: The windows that were added by us and that the API does not know.
         began: The API's time before the first request.
     """
 
     rows: list[Row]
     anonymous: int
-    seen: Mapping[str | None, Seen]
+    evidence: Mapping[str | None, Evidence]
     refused: Sequence[str]
     began: datetime
 
@@ -100,7 +99,7 @@ class Reading:
             self._waiting = [UNFILTERED]
         self._named: dict[str, Row] = {}
         self._anonymous: dict[tuple[bytes, int], Row] = {}
-        self._seen: dict[str | None, Seen] = {}
+        self._evidence: dict[str | None, Evidence] = {}
         self._refused: list[str] = []
         self._cap: int | None = None
         self._began: datetime | None = None
@@ -137,14 +136,14 @@ class Reading:
         known = len(self._named)
         self._gather(rows)
         full = may_be_cut(len(rows)) and (self._cap is None or len(rows) >= self._cap)
-        self._seen[status] = coverage.look(rows, _SHOWS.get(status or ""), now, full=full)
+        self._evidence[status] = coverage.look(rows, _SHOWS.get(status or ""), now, full=full)
         if status is UNFILTERED:
             if full:
                 self._cap = len(rows)
                 self._waiting = [window.status for window in WINDOWS]
-            elif not self._seen[status].proves_more_than_upcoming:
+            elif not self._evidence[status].proves_more_than_upcoming:
                 self._waiting = ["past"]
-        elif self._seen.keys() == {UNFILTERED, status} and not self._cap and (full or len(self._named) > known):
+        elif self._evidence.keys() == {UNFILTERED, status} and not self._cap and (full or len(self._named) > known):
             # The unfiltered answer was not everything, though it was not cut.
             self._waiting = [window.status for window in WINDOWS]
 
@@ -156,7 +155,7 @@ class Reading:
         """What was read, once it is done."""
         assert self._began, "the first request is never refused without failing the organization"
         rows = [*self._named.values(), *self._anonymous.values()]
-        return Bookings(rows, len(self._anonymous), self._seen, self._refused, self._began)
+        return Bookings(rows, len(self._anonymous), self._evidence, self._refused, self._began)
 
     def _gather(self, rows: list[Row]) -> None:
         equal: Counter[bytes] = Counter()

@@ -7,7 +7,7 @@ import pytest
 from airbyte_cdk.models import AirbyteMessage, AirbyteMessageSerializer, AirbyteRecordMessage, Type
 
 from source_ravan_calcom import answers, errors
-from source_ravan_calcom.answers import Problem, Rows, is_own, judge, read
+from source_ravan_calcom.ravan.responses import Problem, Rows, is_own, judge, read
 from unit_tests.conftest import ORG
 
 CODES = {

@@ -13,7 +13,7 @@ import requests
 from source_ravan_calcom import errors, transport
 from source_ravan_calcom.api import IMPATIENT, PATIENT, Answer, AppointmentsApi
 from source_ravan_calcom.config import Config
-from source_ravan_calcom.errors import OrganizationFailure
+from source_ravan_calcom.ravan.failures import OrganizationFailure
 from source_ravan_calcom.line import Waiting
 from unit_tests.conftest import LOGGER, ORG, URL
 

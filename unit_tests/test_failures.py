@@ -8,7 +8,7 @@ from airbyte_cdk.models import FailureType, StreamDescriptor
 from airbyte_cdk.utils.airbyte_secrets_utils import update_secrets
 
 from source_ravan_calcom import errors
-from source_ravan_calcom.errors import Facts, Failure, OrganizationFailure, clean
+from source_ravan_calcom.ravan.failures import Facts, Failure, OrganizationFailure, clean
 
 CONFIG, SYSTEM, TRANSIENT = FailureType.config_error, FailureType.system_error, FailureType.transient_error
 

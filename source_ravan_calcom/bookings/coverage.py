@@ -21,8 +21,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from itertools import pairwise
 
-from source_ravan_calcom.answers import Row
-from source_ravan_calcom.rows import is_dead, moment
+from source_ravan_calcom.bookings.records import Row, is_dead, moment
 
 CLOCK_DIFFERENCE = timedelta(minutes=5)
 """How far a row's end may lie on the wrong side of now: Cal.com's clock is not the one that stamps the answer."""
@@ -75,7 +74,7 @@ class Meaning:
 
 
 @dataclass(frozen=True)
-class Seen:
+class Evidence:
     """The evidence that one answer gives.
 
     Attributes:
@@ -95,11 +94,11 @@ class Seen:
     proves_more_than_upcoming: bool = False
 
 
-def look(rows: Sequence[Row], meaning: Meaning | None, now: datetime, *, full: bool) -> Seen:
+def look(rows: Sequence[Row], meaning: Meaning | None, now: datetime, *, full: bool) -> Evidence:
     """Look at the rows of one answer; ``meaning`` is ``None`` for an unfiltered one."""
     proves = any(_is_over(row, now) for row in rows) or sum(map(is_dead, rows)) > ODD_ROWS
     if meaning is None:
-        return Seen(len(rows), full, proves_more_than_upcoming=proves)
+        return Evidence(len(rows), full, proves_more_than_upcoming=proves)
     doubt, last_start = "", None
     odd = sum(meaning.contradicts(row, now) for row in rows)
     if odd > ODD_ROWS or odd * 2 > len(rows):
@@ -108,7 +107,7 @@ def look(rows: Sequence[Row], meaning: Meaning | None, now: datetime, *, full: b
         starts = [moment(row.get("start_time")) for row in rows]
         last_start = starts[-1]
         doubt = _disorder(starts, latest_first=meaning.latest_first)
-    return Seen(len(rows), full, doubt, last_start, proves)
+    return Evidence(len(rows), full, doubt, last_start, proves)
 
 
 def _is_over(row: Row, now: datetime) -> bool:
@@ -172,7 +171,7 @@ class Claim:
 
 
 def claim(
-    seen: Mapping[str | None, Seen],
+    evidence: Mapping[str | None, Evidence],
     refused: Iterable[str],
     began: datetime,
     statuses: Sequence[str],
@@ -183,7 +182,7 @@ def claim(
     """What can be claimed.
 
     Args:
-        seen: The evidence of each request, by its status.
+        evidence: The evidence of each request, by its status.
         refused: The windows that the API did not know, whose side is therefore unknown.
         began: The API's time before the first request.
         statuses: The windows the user chose; empty for every booking.
@@ -196,11 +195,11 @@ def claim(
         before = None  # without what is going on at present, what was under way then has not been seen
     if before and before.read_at - began > CLOCK_DIFFERENCE:
         before = None  # the API's clock was wrong then or is now, so when that was is not known
-    doubts = [f"{status}: {each.doubt}" for status, each in seen.items() if each.doubt]
+    doubts = [f"{status}: {each.doubt}" for status, each in evidence.items() if each.doubt]
     doubts += [f"{status}: Ravan refused it" for status in refused]
-    if doubts or not _is_honoured(seen):
+    if doubts or not _is_honoured(evidence):
         return Claim(UNKNOWN, doubts=tuple(doubts), kept=before)
-    ends = {status: each.last_start for status, each in seen.items() if status and each.last_start}
+    ends = {status: each.last_start for status, each in evidence.items() if status and each.last_start}
     behind = {status: start for status, start in ends.items() if status in LOOKING_BACK}
     back = max(behind.values(), default=None)
     ahead = min((start for status, start in ends.items() if status not in behind), default=None)
@@ -228,14 +227,14 @@ def claim(
     )
 
 
-def _is_honoured(seen: Mapping[str | None, Seen]) -> bool:
+def _is_honoured(evidence: Mapping[str | None, Evidence]) -> bool:
     """Whether the answers show that the filter was honoured, or that there was none to honour.
 
     A version that ignores it answers every request alike, with what ``upcoming`` shows.
     """
-    if seen.keys() <= {"upcoming"}:
-        return bool(seen)
-    if any(each.proves_more_than_upcoming for each in seen.values()):
+    if evidence.keys() <= {"upcoming"}:
+        return bool(evidence)
+    if any(each.proves_more_than_upcoming for each in evidence.values()):
         return True
-    counts = [each.rows for each in seen.values()]
+    counts = [each.rows for each in evidence.values()]
     return min(counts) == 0 and max(counts) > ODD_ROWS

@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from source_ravan_calcom import errors
-from source_ravan_calcom.errors import Kind, clean
+from source_ravan_calcom.ravan.failures import Kind, clean
 
 Row = dict[str, Any]
 

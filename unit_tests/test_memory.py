@@ -17,10 +17,10 @@ from airbyte_cdk.models import (
 from airbyte_cdk.sources.message import InMemoryMessageRepository
 
 from source_ravan_calcom import changes
-from source_ravan_calcom.answers import Row
-from source_ravan_calcom.changes import STATES_PER_SYNC, ChangeCursor, Known, SendAll, SendNone, remembered
-from source_ravan_calcom.coverage import Covered
-from source_ravan_calcom.rows import FINGERPRINT_BYTES, fingerprint, utc_text
+from source_ravan_calcom.bookings.records import Row
+from source_ravan_calcom.bookings.memory import STATES_PER_SYNC, ChangeCursor, Known, SendAll, SendNone, remembered
+from source_ravan_calcom.bookings.coverage import Covered
+from source_ravan_calcom.bookings.records import FINGERPRINT_BYTES, fingerprint, utc_text
 
 AT = datetime(2026, 6, 1, 12, 0, 0, 5000, tzinfo=timezone.utc)
 ROW = {"id": "1", "status": "accepted", "extra": {"a": 1, "b": [1, 2]}}

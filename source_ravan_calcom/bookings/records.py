@@ -13,7 +13,8 @@ from typing import Any
 
 import orjson
 
-from source_ravan_calcom.answers import Row
+Row = dict[str, Any]
+"""One appointment as Ravan sends it, or as it is delivered."""
 
 PRIMARY_KEY = ["organization_id", "id"]
 CURSOR_FIELD = "synced_at"

@@ -10,7 +10,7 @@ from itertools import count
 import pytest
 
 from source_ravan_calcom import pace
-from source_ravan_calcom.pace import Pace, Tempo
+from source_ravan_calcom.ravan.throttle import Pace, Tempo
 from unit_tests.conftest import LOGGER
 
 REQUESTS = 600

@@ -1,0 +1,1 @@
+"""Ravan's appointments endpoint: requests, rate limit, responses, failures. Knows nothing of streams or state."""
