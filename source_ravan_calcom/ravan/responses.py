@@ -14,10 +14,9 @@ from typing import Any
 
 import orjson
 
-from source_ravan_calcom import errors
+from source_ravan_calcom.bookings.records import Row
+from source_ravan_calcom.ravan import failures
 from source_ravan_calcom.ravan.failures import Kind, clean
-
-Row = dict[str, Any]
 
 CODE_LENGTH = 60
 
@@ -28,46 +27,46 @@ HTTP_TOO_MANY_REQUESTS = 429
 
 BY_CODE: Mapping[str | int, Kind] = {
     # The contract's codes.
-    "INVALID_REQUEST": errors.INVALID_REQUEST,
-    "NOT_CONNECTED": errors.NOT_CONNECTED,
-    "CALCOM_API_ERROR": errors.CALCOM_FAILED,
-    "INTERNAL_ERROR": errors.SERVER_FAILED,
+    "INVALID_REQUEST": failures.INVALID_REQUEST,
+    "NOT_CONNECTED": failures.NOT_CONNECTED,
+    "CALCOM_API_ERROR": failures.CALCOM_FAILED,
+    "INTERNAL_ERROR": failures.SERVER_FAILED,
     # Codes of sibling endpoints, and names for a refused token in use elsewhere.
-    "NOT_FOUND": errors.NOT_FOUND,
-    "CONFLICT": errors.REQUEST_REFUSED,
-    "UNAUTHORIZED": errors.TOKEN_REFUSED,
-    "UNAUTHENTICATED": errors.TOKEN_REFUSED,
-    "INVALID_TOKEN": errors.TOKEN_REFUSED,
-    "TOKEN_EXPIRED": errors.TOKEN_REFUSED,
-    "FORBIDDEN": errors.FORBIDDEN,
-    "PERMISSION_DENIED": errors.FORBIDDEN,
-    "RATE_LIMITED": errors.RATE_LIMITED,
-    "TOO_MANY_REQUESTS": errors.RATE_LIMITED,
+    "NOT_FOUND": failures.NOT_FOUND,
+    "CONFLICT": failures.REQUEST_REFUSED,
+    "UNAUTHORIZED": failures.TOKEN_REFUSED,
+    "UNAUTHENTICATED": failures.TOKEN_REFUSED,
+    "INVALID_TOKEN": failures.TOKEN_REFUSED,
+    "TOKEN_EXPIRED": failures.TOKEN_REFUSED,
+    "FORBIDDEN": failures.FORBIDDEN,
+    "PERMISSION_DENIED": failures.FORBIDDEN,
+    "RATE_LIMITED": failures.RATE_LIMITED,
+    "TOO_MANY_REQUESTS": failures.RATE_LIMITED,
     # The integer codes of the oldest error body are gRPC's.
-    3: errors.INVALID_REQUEST,
-    4: errors.SERVER_FAILED,
-    5: errors.NOT_FOUND,
-    7: errors.FORBIDDEN,
-    8: errors.RATE_LIMITED,
-    13: errors.SERVER_FAILED,
-    14: errors.SERVER_FAILED,
-    16: errors.TOKEN_REFUSED,
+    3: failures.INVALID_REQUEST,
+    4: failures.SERVER_FAILED,
+    5: failures.NOT_FOUND,
+    7: failures.FORBIDDEN,
+    8: failures.RATE_LIMITED,
+    13: failures.SERVER_FAILED,
+    14: failures.SERVER_FAILED,
+    16: failures.TOKEN_REFUSED,
 }
 
 BY_STATUS: Mapping[int, Kind] = {
-    400: errors.INVALID_REQUEST,
-    401: errors.TOKEN_REFUSED,
-    403: errors.FORBIDDEN,
-    404: errors.NOT_FOUND,
-    408: errors.SERVER_FAILED,
-    422: errors.INVALID_REQUEST,
-    425: errors.SERVER_FAILED,
+    400: failures.INVALID_REQUEST,
+    401: failures.TOKEN_REFUSED,
+    403: failures.FORBIDDEN,
+    404: failures.NOT_FOUND,
+    408: failures.SERVER_FAILED,
+    422: failures.INVALID_REQUEST,
+    425: failures.SERVER_FAILED,
 }
 
-BY_STATUS_CLASS: Mapping[int, Kind] = {3: errors.REDIRECTED, 4: errors.REQUEST_REFUSED, 5: errors.SERVER_FAILED}
+BY_STATUS_CLASS: Mapping[int, Kind] = {3: failures.REDIRECTED, 4: failures.REQUEST_REFUSED, 5: failures.SERVER_FAILED}
 """By the status's first digit, where neither the code nor the status is known."""
 
-UNEXPLAINED = errors.SERVER_FAILED
+UNEXPLAINED = failures.SERVER_FAILED
 """``success: false`` under a 2xx with no code that we know: never taken for an empty account."""
 
 
@@ -88,7 +87,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class Problem:
-    """An answer that is no rows: its kind, and what fills the sentence (see :class:`errors.Facts`)."""
+    """An answer that is no rows: its kind, and what fills the sentence (see :class:`failures.Facts`)."""
 
     kind: Kind
     code: str
@@ -109,7 +108,7 @@ def read(status: int, content: bytes | bytearray, org_id: str) -> Rows | Problem
     if kind:
         return Problem(kind, code, said=said)
     if body is _BROKEN:
-        return Problem(errors.NOT_JSON, code, _kind_of_text(content))
+        return Problem(failures.NOT_JSON, code, _kind_of_text(content))
     try:
         rows, count = _rows(body, org_id)
     except _NotRows as wrong:
@@ -136,7 +135,7 @@ def judge(status: int, body: Any) -> tuple[Kind | None, str, str]:
     if code is not None:
         seen = f"{clean(code, CODE_LENGTH) if isinstance(code, str) else f'code {code}'}, {seen}"
     if status == HTTP_TOO_MANY_REQUESTS:
-        return errors.RATE_LIMITED, seen, said
+        return failures.RATE_LIMITED, seen, said
     if status // 100 == HTTP_SUCCESS:
         failed = fields["success"] is not True if "success" in fields else code and "data" not in fields
         return (BY_CODE.get(code or "", UNEXPLAINED) if failed else None), seen, said
@@ -187,7 +186,7 @@ def _rows(body: Any, org_id: str) -> tuple[list[Row], Any]:
     data = _field(_shaped(body, dict, "it"), "data", dict)
     echo = data.get("org_id")
     if echo not in (None, "") and not is_own(echo, org_id):
-        raise _NotRows(errors.OTHER_TENANT, "the bookings of another organization")
+        raise _NotRows(failures.OTHER_TENANT, "the bookings of another organization")
     if data.get("appointments", ()) is None:
         return [], data.get("count")  # as Go writes an empty list
     rows = _field(data, "appointments", list)
@@ -196,23 +195,23 @@ def _rows(body: Any, org_id: str) -> tuple[list[Row], Any]:
             _shaped(row, dict, f"row {number}")
         owner = row.get("organization_id")
         if owner != org_id and owner not in (None, "") and not is_own(owner, org_id):
-            raise _NotRows(errors.OTHER_TENANT, f"a booking of another organization in row {number}")
+            raise _NotRows(failures.OTHER_TENANT, f"a booking of another organization in row {number}")
     try:
         orjson.dumps([rows])  # as deep as in the messages that carry them
     except orjson.JSONEncodeError:  # what can be parsed but not printed again
-        raise _NotRows(errors.WRONG_SHAPE, "a row is nested too deep to be passed on") from None
+        raise _NotRows(failures.WRONG_SHAPE, "a row is nested too deep to be passed on") from None
     return rows, data.get("count")
 
 
 def _field(fields: Mapping[str, Any], name: str, kind: type) -> Any:
     if name not in fields:
-        raise _NotRows(errors.WRONG_SHAPE, f"“{name}” is missing")
+        raise _NotRows(failures.WRONG_SHAPE, f"“{name}” is missing")
     return _shaped(fields[name], kind, f"“{name}”")
 
 
 def _shaped(value: Any, kind: type, name: str) -> Any:
     if not isinstance(value, kind):
-        raise _NotRows(errors.WRONG_SHAPE, f"{name} is {_JSON_NAMES[type(value)]}, not {_JSON_NAMES[kind]}")
+        raise _NotRows(failures.WRONG_SHAPE, f"{name} is {_JSON_NAMES[type(value)]}, not {_JSON_NAMES[kind]}")
     return value
 
 

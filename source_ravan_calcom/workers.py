@@ -1,0 +1,238 @@
+"""The worker pool: which organization is started next, which is retried when, and which took too long.
+
+One thread owns the pool: the one that iterates over :meth:`WorkerPool.events`. Workers only send requests and turn
+responses into rows, each in a thread of its own, which ends with the attempt. The owner waits for them, decides on
+retries, and gives up a worker whose request exceeds its deadline. Such a worker can't be stopped: its result is
+ignored, and another one takes its place, so that for a moment more than Concurrent Requests may be open. It is a
+daemon thread and never keeps the process from ending.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import count
+from math import inf
+from queue import Empty, SimpleQueue
+from threading import Thread
+from time import monotonic
+from typing import Any, Generic, TypeVar
+
+from source_ravan_calcom.ravan.client import Call, Client, NotAttempted
+from source_ravan_calcom.ravan.failures import OrganizationFailure
+from source_ravan_calcom.ravan.throttle import Paused, Resumed
+
+
+@dataclass(frozen=True)
+class Retries:
+    """How often a failed request is sent again, and when. Times are in seconds.
+
+    Attributes:
+        most: How often.
+        first_backoff: Before the first retry; each further backoff is twice as long, with jitter.
+        longest_backoff: The most that a backoff grows to.
+        total: After the first failure, no retry starts later than this.
+    """
+
+    most: int
+    first_backoff: float
+    longest_backoff: float
+    total: float
+
+    def backoff(self, tries: int) -> float:
+        """Seconds to wait after so many failed tries."""
+        jitter = random.uniform(0.75, 1.25)  # noqa: S311  no secret
+        return float(min(self.longest_backoff, self.first_backoff * 2 ** (tries - 1) * jitter))
+
+
+READ = Retries(most=4, first_backoff=1, longest_backoff=60, total=120)
+"""For ``read``."""
+
+CHECK = Retries(most=1, first_backoff=1, longest_backoff=3, total=20)
+"""For ``check``."""
+
+
+@dataclass(eq=False)
+class Task:
+    """One organization that is to be read.
+
+    Attributes:
+        org_id: Its ID, as configured.
+        call: Its requests, in the attempt under way or the last one.
+        failing_since: The monotonic time of the first failure of the request at hand.
+        failure: The last failure of the request at hand.
+    """
+
+    org_id: str
+    call: Call = field(init=False)
+    failing_since: float | None = None
+    failure: OrganizationFailure | None = None
+
+    def __post_init__(self) -> None:
+        self.call = Call(self.org_id)
+
+    def restart(self) -> None:
+        """Begin anew after an attempt that was given up, whose thread may still be at work."""
+        self.call = Call(self.org_id, self.call.requests, self.call.failures)
+
+
+TaskT = TypeVar("TaskT", bound=Task)
+
+
+@dataclass(frozen=True)
+class Finished(Generic[TaskT]):
+    """A task ended with what its work returned, or failed for good.
+
+    Attributes:
+        task: The task.
+        result: What its work returned; ``None`` if it failed or was not attempted.
+        failure: Why it failed. ``None`` without a result if it was not attempted.
+    """
+
+    task: TaskT
+    result: Any = None
+    failure: OrganizationFailure | None = None
+
+
+@dataclass(frozen=True)
+class Retrying(Generic[TaskT]):
+    """A task is started again in so many ``seconds``, because of its ``failure``."""
+
+    task: TaskT
+    failure: OrganizationFailure
+    seconds: float
+
+
+class WorkerPool(Generic[TaskT]):
+    """Works on tasks side by side.
+
+    Args:
+        size: How many workers run at the same time.
+        retries: How often a request is retried.
+        closes_at: The monotonic time from which on no task starts.
+    """
+
+    def __init__(self, size: int, retries: Retries, closes_at: float = inf) -> None:
+        self._size = size
+        self._retries = retries
+        self._closes_at = closes_at
+        self._queue: SimpleQueue[Any] = SimpleQueue()
+        self._running: dict[Call, TaskT] = {}
+        self._later: list[tuple[float, int, TaskT]] = []
+        self._number = count()
+
+    def notify(self, event: Paused | Resumed) -> None:
+        """Put an event of the throttle among those of the pool. Safe to call from any thread."""
+        self._queue.put(event)
+
+    def close(self) -> None:
+        """Start no further task."""
+        self._closes_at = 0.0
+
+    def events(
+        self, tasks: Iterable[TaskT], work: Callable[[TaskT], Any], client: Client
+    ) -> Iterator[Finished[TaskT] | Retrying[TaskT] | Paused | Resumed]:
+        """Run all tasks, and yield what happens until each has finished or the pool was closed.
+
+        Args:
+            tasks: Taken one by one, when a worker is free. Those not taken when the pool closes are left out.
+            work: Run by a worker; raises OrganizationFailure.
+            client: Sends the requests of ``work``.
+        """
+        fresh = iter(tasks)
+        while True:
+            self._start(fresh, work)
+            if not self._running and (not self._later or self._is_closed):
+                break
+            yield from self._given_up(client)
+            try:
+                event = self._queue.get(timeout=self._seconds_to_wait(client))
+            except Empty:
+                continue
+            if isinstance(event, (Paused, Resumed)):
+                yield event
+                continue
+            call, result = event
+            task = self._running.pop(call, None)
+            if task is not None:  # else it was given up before
+                # The freed worker goes on while the result is printed.
+                outcome = self._judged(task, result)
+                self._start(fresh, work)
+                yield outcome
+        for _, _, task in self._later:
+            yield Finished(task, failure=task.failure)
+        while not self._queue.empty():
+            event = self._queue.get()
+            if isinstance(event, (Paused, Resumed)):
+                yield event
+
+    @property
+    def _is_closed(self) -> bool:
+        return monotonic() >= self._closes_at
+
+    def _start(self, fresh: Iterator[TaskT], work: Callable[[TaskT], Any]) -> None:
+        while len(self._running) < self._size and not self._is_closed:
+            if self._later and self._later[0][0] <= monotonic():
+                task: TaskT | None = heapq.heappop(self._later)[2]
+            else:
+                task = next(fresh, None)
+            if task is None:
+                return
+            self._running[task.call] = task
+            Thread(target=self._run, args=(task, task.call, work), name=f"read {task.org_id}", daemon=True).start()
+
+    def _run(self, task: TaskT, call: Call, work: Callable[[TaskT], Any]) -> None:
+        try:
+            result = work(task)
+        except Exception as error:  # judged by the owner
+            result = error
+        self._queue.put((call, result))
+
+    def _given_up(self, client: Client) -> Iterator[Finished[TaskT] | Retrying[TaskT]]:
+        """Give up the workers whose request exceeds its deadline."""
+        now = monotonic()
+        for call, task in [*self._running.items()]:
+            departure = call.departure
+            if departure and client.is_overdue(departure, now):
+                del self._running[call]
+                failure = client.give_up(call, departure)
+                task.restart()
+                yield self._judged(task, failure)
+
+    def _judged(self, task: TaskT, result: Any) -> Finished[TaskT] | Retrying[TaskT]:
+        if isinstance(result, NotAttempted):
+            return Finished(task, failure=task.failure)
+        if isinstance(result, OrganizationFailure):
+            seconds = self._backoff(task, result)
+            if seconds is None:
+                return Finished(task, failure=result)
+            heapq.heappush(self._later, (monotonic() + seconds, next(self._number), task))
+            return Retrying(task, result, seconds)
+        if isinstance(result, Exception):
+            return Finished(task, failure=OrganizationFailure.unexpected(result, task.org_id))
+        return Finished(task, result)
+
+    def _backoff(self, task: TaskT, failure: OrganizationFailure) -> float | None:
+        """Seconds until the task is started again, or ``None`` if it has failed for good."""
+        now, call = monotonic(), task.call
+        # The client counts from 0 again after each success.
+        task.failing_since = task.failing_since if call.failures and task.failing_since is not None else now
+        task.failure = failure
+        call.failures += 1
+        if not failure.kind.is_retryable or call.failures > self._retries.most:
+            return None
+        if now - task.failing_since > self._retries.total:
+            return None
+        seconds = self._retries.backoff(call.failures)
+        return seconds if now + seconds < self._closes_at else None
+
+    def _seconds_to_wait(self, client: Client) -> float:
+        """Until a task is due or a request may exceed its deadline."""
+        now = monotonic()
+        moments = [self._later[0][0]] if self._later and len(self._running) < self._size else []
+        moments += [call.departure.at + client.timeouts.response for call in self._running if call.departure]
+        # A request that leaves after this moment can't be overdue earlier.
+        moments.append(now + client.timeouts.response)
+        return max(0.0, min(moments) - now)
