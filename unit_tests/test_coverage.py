@@ -51,7 +51,7 @@ def test_no_gap_is_claimed_where_every_window_reaches_back(world, intervals):
         before, claim = world.kept, world.sync()
         if claim.gap:
             bookings = read(world.account, world.now, world.statuses, world.cap)
-            ends = [bookings.seen[status].last_start for status in coverage.LOOKING_BACK if status in bookings.seen]
+            ends = [bookings.evidence[status].last_start for status in coverage.LOOKING_BACK if status in bookings.evidence]
             assert before
             assert any(end and end > before.read_at for end in ends)
             assert claim.causes
@@ -103,7 +103,7 @@ def booking(number: int, hours: float, status: str = "accepted") -> Booking:
 
 def claim_of(made: Account, before: Covered | None = None, statuses=(), cap=200) -> coverage.Claim:
     bookings = read(made, START, statuses, cap)
-    return coverage.claim(bookings.seen, bookings.refused, bookings.began, statuses, before)
+    return coverage.claim(bookings.evidence, bookings.refused, bookings.began, statuses, before)
 
 
 def test_an_empty_account_proves_nothing_and_contradicts_nothing():

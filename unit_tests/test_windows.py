@@ -32,11 +32,11 @@ def merged(*accounts: Account) -> Account:
 
 
 def asked(bookings) -> list:
-    return [*bookings.seen]
+    return [*bookings.evidence]
 
 
 def full(bookings) -> dict:
-    return {status: seen.rows for status, seen in bookings.seen.items() if seen.full and status}
+    return {status: seen.rows for status, seen in bookings.evidence.items() if seen.full and status}
 
 
 def test_the_windows_are_the_filters_that_the_spec_offers():

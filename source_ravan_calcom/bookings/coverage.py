@@ -158,6 +158,8 @@ class Claim:
         doubts: What keeps anything from being claimed, in words; empty where the rows merely show too little.
         kept: What the next sync goes on from.
         is_first: Whether coverage begins with this sync.
+        last_gap: The latest gap, from when to when and when it was found; remembered until a full refresh.
+        reason: Why coverage began anew or stopped growing, one of the named reasons; empty where nothing is to be said.
     """
 
     coverage: str
@@ -168,6 +170,8 @@ class Claim:
     doubts: tuple[str, ...] = ()
     kept: Covered | None = None
     is_first: bool = False
+    last_gap: tuple[datetime, datetime, datetime] | None = None
+    reason: str = ""
 
 
 def claim(

@@ -34,7 +34,9 @@ from typing import Any
 from source_ravan_calcom.bookings import coverage
 from source_ravan_calcom.bookings.coverage import Claim, Covered
 from source_ravan_calcom.bookings.records import FINGERPRINT_BYTES, Row, fingerprint, moment, utc_text
-from source_ravan_calcom.bookings.windows import Bookings
+from source_ravan_calcom.bookings.windows import Bookings, Seen
+
+__all__ = ["Delivery", "Seen", "State", "compare", "last_reads", "later_than", "organizations_state", "parsed"]
 
 STATE_VERSION = 2
 """To be raised with any change of :func:`records.fingerprint` or of the state's form."""
@@ -49,21 +51,6 @@ state after each would make their total grow with the square of the number of or
 
 _LAST = datetime.max.replace(tzinfo=timezone.utc) - timedelta(milliseconds=1)
 """After which no moment is left in the calendar."""
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What the state holds of one organization.
-
-    Attributes:
-        fingerprints: Of its rows, sorted, in base64.
-        synced_at: When they were read; ``None`` from a state of version 1.
-        covered: The coverage that the next sync continues.
-    """
-
-    fingerprints: str
-    synced_at: datetime | None = None
-    covered: Covered | None = None
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from source_ravan_calcom.bookings import coverage
-from source_ravan_calcom.bookings.coverage import Evidence
+from source_ravan_calcom.bookings.coverage import Covered, Evidence
 from source_ravan_calcom.bookings.records import Row, fingerprint, identity
 
 MAX_LIMIT = 200
@@ -22,6 +22,9 @@ MAX_LIMIT = 200
 CAPS = frozenset({50, 100, MAX_LIMIT})
 """Row counts at which an answer may have been cut: the endpoint's default, Cal.com's default page, and the most the
 endpoint gives. Any other count below 200 has not been."""
+
+LOWER_LIMIT = 100
+"""The limit to go on with where ``MAX_LIMIT`` was refused: versions of Cal.com's API take no more."""
 
 UNFILTERED = None
 """The status of a request without a filter: every booking, the oldest first."""
@@ -63,6 +66,21 @@ def may_be_cut(rows: int) -> bool:
 
 
 @dataclass(frozen=True)
+class Seen:
+    """What the state holds of one organization.
+
+    Attributes:
+        fingerprints: Of its rows, sorted, in base64.
+        synced_at: When they were read; ``None`` from a state of version 1.
+        covered: The coverage that the next sync continues.
+    """
+
+    fingerprints: str
+    synced_at: datetime | None = None
+    covered: Covered | None = None
+
+
+@dataclass(frozen=True)
 class Bookings:
     """What was read of one organization.
 
@@ -72,6 +90,8 @@ class Bookings:
         evidence: The evidence of each request, by its status.
         refused: The windows that were added by us and that the API does not know.
         began: The API's time before the first request.
+        cap: The most rows that a response holds, where that is known.
+        full: The requests whose responses may have been cut: ``unfiltered``, or a window.
     """
 
     rows: list[Row]
@@ -79,6 +99,8 @@ class Bookings:
     evidence: Mapping[str | None, Evidence]
     refused: Sequence[str]
     began: datetime
+    cap: int | None = None
+    full: tuple[str, ...] = ()
 
 
 class Reading:
@@ -90,9 +112,12 @@ class Reading:
 
     Args:
         statuses: The windows the user chose; empty for every booking.
+        before: What the state holds of the organization; ``None`` in a first sync and a full refresh.
+        limit: The most rows to request: 100 where this sync knows that 200 is refused.
     """
 
-    def __init__(self, statuses: Sequence[str]) -> None:
+    def __init__(self, statuses: Sequence[str], before: Seen | None = None, *, limit: int = MAX_LIMIT) -> None:
+        self.limit = limit
         self._chosen = bool(statuses)
         self._waiting: list[str | None] = [window.status for window in WINDOWS if window.status in statuses]
         if not statuses:
@@ -121,6 +146,15 @@ class Reading:
         True for a window that we added: versions of Cal.com differ in what they know.
         """
         return not self._chosen and self.next is not UNFILTERED
+
+    @property
+    def may_lower_limit(self) -> bool:
+        """Whether a refused request may be repeated with a lower limit: once, before any response with this one."""
+        return self.limit > LOWER_LIMIT and not self._evidence
+
+    def lower_limit(self) -> None:
+        """The API refused the limit: go on with the lower one."""
+        self.limit = LOWER_LIMIT
 
     def take(self, rows: list[Row], now: datetime, began: datetime) -> None:
         """Take the answer to the request for :attr:`next`.
@@ -155,7 +189,8 @@ class Reading:
         """What was read, once it is done."""
         assert self._began, "the first request is never refused without failing the organization"
         rows = [*self._named.values(), *self._anonymous.values()]
-        return Bookings(rows, len(self._anonymous), self._evidence, self._refused, self._began)
+        full = tuple(status or "unfiltered" for status, each in self._evidence.items() if each.full)
+        return Bookings(rows, len(self._anonymous), self._evidence, self._refused, self._began, self._cap, full)
 
     def _gather(self, rows: list[Row]) -> None:
         equal: Counter[bytes] = Counter()
