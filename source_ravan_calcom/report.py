@@ -1,54 +1,160 @@
-"""What a sync says of itself: progress, failures, holes, totals, and how it ended."""
+"""What became of each organization, and what a person reads of it: log lines, rows, the closing error."""
 
 from __future__ import annotations
 
 import logging
-import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
 from time import monotonic
+from typing import Any
 
-from airbyte_cdk.models import AirbyteLogMessage, AirbyteMessage, FailureType, Level, StreamDescriptor, Type
+from airbyte_cdk.models import FailureType, StreamDescriptor
+from airbyte_cdk.utils import AirbyteTracedException
+from airbyte_cdk.utils.airbyte_secrets_utils import filter_secrets
 
-from source_ravan_calcom import coverage, errors
-from source_ravan_calcom.config import in_words, title
+from source_ravan_calcom.bookings import coverage
 from source_ravan_calcom.bookings.coverage import Claim
-from source_ravan_calcom.ravan.failures import SEVERITY, Failure, OrganizationFailure
-from source_ravan_calcom.outcomes import FAILED, READ, Outcome, Outcomes
+from source_ravan_calcom.bookings.memory import later_than
+from source_ravan_calcom.bookings.records import CURSOR_FIELD, utc_text
+from source_ravan_calcom.config import FAIL, SKIP, in_words, label
+from source_ravan_calcom.ravan import failures
+from source_ravan_calcom.ravan.failures import OrganizationFailure
+
+READ, FAILED, NOT_ATTEMPTED = "read", "failed", "not_asked"
+"""The values of ``organizations.outcome``."""
+
+SAME_FAILURE = 3
+"""How many organizations must report a failure that concerns all, while no request has succeeded, to stop the sync."""
 
 PROGRESS_SECONDS = 30
 
-SENTENCES = 20
-"""How many organizations a message names one by one; the ``organizations`` stream and the log name them all."""
+ITEMS = 20
+"""How many organizations a message lists one by one; the ``organizations`` stream and the log name them all."""
 
 NAMES = 10
-"""How many organizations a sentence lists."""
-
-_GAPS = "In {} more organizations a hole opened; the organizations stream names them."
-_DOUBTS = (
-    "Of {} more organizations can't be told what is covered; their coverage in the organizations stream is unknown."
-)
+"""How many organizations a sentence names."""
 
 
-class Incomplete(Failure):
-    """Raised where the engine looks for it, so that the stream ends INCOMPLETE; it prints the closing line, no error.
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one organization in this sync.
 
-    The error that closes the sync is raised by ``read``, once, after everything else was printed.
+    Attributes:
+        outcome: ``read``, ``failed`` or ``not_asked``.
+        at: When; for one that was read, the ``synced_at`` of its bookings.
+        failure: Why it was not read; if it was not attempted, the failure that stopped the sync.
+        requests: How many were sent.
+        bookings_read, bookings_sent: How many; ``None`` if it was not read.
+        claim: What is complete; ``None`` if nothing was delivered.
+        full_windows: The requests whose responses may have been cut.
     """
 
-    def as_airbyte_message(self, stream_descriptor: StreamDescriptor | None = None) -> AirbyteMessage:
-        """The closing line."""
-        return AirbyteMessage(type=Type.LOG, log=AirbyteLogMessage(level=Level.INFO, message=str(self)))
+    outcome: str
+    at: datetime
+    failure: OrganizationFailure | None = None
+    requests: int = 0
+    bookings_read: int | None = None
+    bookings_sent: int | None = None
+    claim: Claim | None = None
+    full_windows: tuple[str, ...] = ()
+
+
+class Outcomes:
+    """The outcome of each organization, recorded once.
+
+    A failure that concerns all organizations, as a refused token does, stops the sync only after several
+    organizations report it and before any request succeeded. Otherwise it is the organization's own.
+
+    Args:
+        org_ids: All that are to be read.
+        has_succeeded: Whether any request has succeeded yet.
+        on_failure: Called with each organization's own failure, once it is certain whose it is.
+    """
+
+    def __init__(
+        self,
+        org_ids: Sequence[str],
+        has_succeeded: Callable[[], bool],
+        on_failure: Callable[[OrganizationFailure], None],
+    ) -> None:
+        self.org_ids = org_ids
+        self.stopped_by: OrganizationFailure | None = None
+        self.tally: Counter[str] = Counter()
+        self._has_succeeded = has_succeeded
+        self._on_failure = on_failure
+        self._by_org: dict[str, Outcome] = {}
+        self._suspended: dict[str, Outcome] = {}
+
+    def __getitem__(self, org_id: str) -> Outcome:
+        """The outcome of an organization; ``not_asked`` if none was recorded."""
+        not_attempted = Outcome(NOT_ATTEMPTED, datetime.now(timezone.utc), self.stopped_by)
+        return self._by_org.get(org_id) or self._suspended.get(org_id) or not_attempted
+
+    def all(self) -> list[Outcome]:
+        """Those that are recorded, in the order of recording."""
+        return [*self._by_org.values()]
+
+    @property
+    def failed(self) -> list[OrganizationFailure]:
+        """The failures of the organizations that failed."""
+        return [each.failure for each in self.all() if each.failure and each.outcome == FAILED]
+
+    def record(self, org_id: str, outcome: Outcome) -> None:
+        """Record an organization that was read or not attempted."""
+        self._by_org[org_id] = outcome
+        self.tally[outcome.outcome] += 1
+        if outcome.outcome == READ:
+            self.settle()
+
+    def fail(self, org_id: str, failure: OrganizationFailure, requests: int) -> None:
+        """Record an organization that failed for good, and whether that stops the sync."""
+        # The rows that were read before it failed hang on its frames.
+        failure.__context__ = failure.__cause__ = None
+        failure.with_traceback(None)
+        outcome = Outcome(FAILED, datetime.now(timezone.utc), failure, requests)
+        if not failure.kind.stops_sync:
+            self.record(org_id, outcome)
+            self._on_failure(failure)
+        elif self.stopped_by or not failure.kind.alone:
+            self.record(org_id, outcome)
+            self.stopped_by = self.stopped_by or failure
+        else:
+            self._suspended[org_id] = outcome
+            self._weigh(failure)
+
+    def skip(self, org_id: str, requests: int) -> None:
+        """Record an organization that was not read to its end because the sync was stopped."""
+        self.record(org_id, Outcome(NOT_ATTEMPTED, datetime.now(timezone.utc), self.stopped_by, requests))
+
+    def settle(self) -> None:
+        """Attribute the failures that might have concerned all organizations to the organizations themselves."""
+        suspended, self._suspended = self._suspended, {}
+        for org_id, outcome in suspended.items():
+            assert outcome.failure and outcome.failure.kind.alone
+            failure = OrganizationFailure(outcome.failure.kind.alone, outcome.failure.facts)
+            self.record(org_id, replace(outcome, failure=failure))
+            self._on_failure(failure)
+
+    def _weigh(self, failure: OrganizationFailure) -> None:
+        same = [each for each in self._suspended.values() if each.failure and each.failure.kind is failure.kind]
+        if self._has_succeeded():
+            self.settle()
+        elif len(same) >= min(SAME_FAILURE, len(self.org_ids)):
+            suspended, self._suspended = self._suspended, {}
+            self.stopped_by = failure
+            for org_id, outcome in suspended.items():
+                self.record(org_id, outcome)
 
 
 @dataclass(frozen=True)
 class Policy:
-    """What an organization that can't be read means for the sync.
+    """What a failed organization means for the sync.
 
     Attributes:
-        skips: It is left out, and the sync succeeds without it.
-        overwrites: The destination replaces its table with what this sync delivers.
+        skips: It is skipped, and the sync succeeds without it.
+        overwrites: The destination replaces its table with the records of this sync.
     """
 
     skips: bool = False
@@ -56,183 +162,222 @@ class Policy:
 
     @property
     def fails(self) -> bool:
-        """Whether one organization that can't be read fails the sync."""
+        """Whether a failed organization fails the sync."""
         return not self.skips or self.overwrites
 
 
-class SyncReport:
-    """Tells one sync over its organizations. Safe to use from many threads.
+class Report:
+    """Logs one sync, and words the error that closes it.
 
     Args:
-        stream: The stream whose errors these are.
-        org_ids: All that are to be read.
-        policy: What a failure means.
-        begins_anew: Whether nothing is remembered of earlier syncs, by design: a full refresh.
-        logger: Where it speaks.
-        emit: Where error traces are put.
-        on_stop: Called when no other organization need be asked.
+        stream: The stream whose error it is.
+        policy: What a failed organization means.
+        forgets: Whether nothing of earlier syncs is remembered: a full refresh.
+        logger: Where the lines go.
+        org_ids, has_succeeded: As of :class:`Outcomes`.
     """
 
     def __init__(
         self,
         stream: str,
-        org_ids: Sequence[str],
         policy: Policy,
-        begins_anew: bool,
+        forgets: bool,
         logger: logging.Logger,
-        emit: Callable[[AirbyteMessage], None],
-        on_stop: Callable[[], None],
+        org_ids: Sequence[str],
+        has_succeeded: Callable[[], bool],
     ) -> None:
-        self.outcomes = Outcomes(org_ids, self._tell_failure, on_stop)
+        self.outcomes = Outcomes(org_ids, has_succeeded, self._log_failure)
         self._stream = stream
         self._policy = policy
-        self._begins_anew = begins_anew
+        self._forgets = forgets
         self._logger = logger
-        self._emit = emit
-        self._told: Counter[str] = Counter()
-        self._told_at = monotonic()
-        self._lock = threading.Lock()
+        self._logged: Counter[str] = Counter()
+        self._progress_at = monotonic()
 
     def read(self, org_id: str, outcome: Outcome) -> None:
-        """One organization was read."""
-        self.outcomes.read(org_id, outcome)
-        with self._lock:
-            self._tell_claim(org_id, outcome.claim)
-            now = monotonic()
-            if now - self._told_at >= PROGRESS_SECONDS:
-                self._told_at = now
-                self._logger.info(f"So far: {self._totals()}.")
+        """Record and log an organization that was read."""
+        self.outcomes.record(org_id, outcome)
+        if outcome.claim:
+            self._log_claim(org_id, outcome.claim)
+        now = monotonic()
+        if now - self._progress_at >= PROGRESS_SECONDS:
+            self._progress_at = now
+            self._logger.info(f"So far: {self._totals()}.")
 
     def close(self) -> None:
-        """All organizations are settled, or nobody is asked any more: say how it went.
-
-        Raises:
-            Incomplete: The sync is to end as a failure; :meth:`closing_error` says why.
-        """
+        """Log how the sync went, after its last organization."""
         self.outcomes.settle()
-        totals = f"Done: {self._totals()}."
-        self._tell_coverage()
-        if self.closing_error():
-            raise Incomplete(totals)
-        self._logger.info(totals)
+        self._log_coverage()
+        self._logger.info(f"Done: {self._totals()}.")
 
-    def closing_error(self) -> Failure | None:
-        """The error that closes the sync, in words: what failed and of how many; ``None`` where it succeeded."""
-        stopped_by = self.outcomes.stopped_by
-        if stopped_by:
-            return Failure(str(stopped_by), stopped_by.internal_message, stopped_by.failure_type, stream=self._stream)
-        failures = self.outcomes.failures
-        some_were_read = bool(self.outcomes.tally[READ])
-        if not failures or (not self._policy.fails and some_were_read):
+    def closing_error(self) -> AirbyteTracedException | None:
+        """The error that closes the sync, or ``None`` if it succeeded.
+
+        It is the only error trace of a sync: the platform shows the first one and no other.
+        """
+        outcomes = self.outcomes
+        if stopped_by := outcomes.stopped_by:
+            message, internal = str(stopped_by), stopped_by.internal_message
+            failure_type = stopped_by.kind.failure_type
+        elif not outcomes.failed or (not self._policy.fails and outcomes.tally[READ]):
             return None
-        remedy = ""
-        if self._policy.skips and self._policy.overwrites and some_were_read:
-            remedy = (
-                f"{title('failing_organizations')} is set to skip, but this connection overwrites its table, and the "
-                "rows of an organization that is left out would vanish from it. Choose a sync mode that appends."
-            )
-        return Failure(
-            summary(failures, len(self.outcomes.org_ids), "The organizations stream and the log name each.", remedy),
-            f"failed by kind: {dict(Counter(failure.kind.name for failure in failures))}",
-            worst(failures),
-            stream=self._stream,
+        else:
+            message = summary(outcomes, self._remedy(), "The organizations stream and the log name each.")
+            internal = f"failed by kind: {dict(Counter(failure.kind.name for failure in outcomes.failed))}"
+            failure_type = worst(outcomes.failed)
+        return AirbyteTracedException(
+            message=filter_secrets(message),
+            internal_message=filter_secrets(internal),
+            failure_type=FailureType(failure_type),
+            stream_descriptor=StreamDescriptor(name=self._stream),
         )
 
-    def _tell_failure(self, failure: OrganizationFailure) -> None:
-        if self._policy.fails:
-            self._emit(failure.as_airbyte_message(StreamDescriptor(name=self._stream)))
-        else:
-            log = AirbyteLogMessage(Level.WARN, f"Skipped: {failure}", failure.stack_trace)
-            self._emit(AirbyteMessage(type=Type.LOG, log=log))
+    def _remedy(self) -> str:
+        if not self.outcomes.tally[READ]:
+            return ""
+        if self._policy.skips:
+            return (
+                f"{label('failing_organizations')} is set to {SKIP}, but this sync overwrites the table (a full "
+                "refresh), so that the rows of a skipped organization would vanish from it. Choose a sync mode that "
+                "appends."
+            )
+        return SKIP_REMEDY
 
-    def _tell_claim(self, org_id: str, claim: Claim | None) -> None:
-        if claim is None:
-            return
+    def _log_failure(self, failure: OrganizationFailure) -> None:
+        if self._policy.fails:
+            self._logger.error(str(failure))
+        else:
+            self._logger.warning(f"Skipped: {failure}")
+        if failure.stack_trace:
+            self._logger.info(f"Stack trace of the unexpected error: {failure.stack_trace}")
+
+    def _log_claim(self, org_id: str, claim: Claim) -> None:
         if claim.doubts:
-            self._warn_of_some(
+            self._log_some(
                 _DOUBTS,
-                f"Organization {org_id}: what is covered can't be told, because Ravan's answers do not hold what was "
-                f"asked for ({'; '.join(claim.doubts)}). What they held is delivered.",
+                f"Organization {org_id}: coverage is unknown, because Ravan's responses don't match the requested "
+                f"filters ({'; '.join(claim.doubts)}). The rows were synced.",
             )
         elif claim.gap:
-            self._warn_of_some(_GAPS, _gap_in_words(org_id, claim))
-        elif claim.covered_from and not self._begins_anew and claim.is_first:
+            self._log_some(_GAPS, _gap_in_words(org_id, claim))
+        elif claim.covered_from and not self._forgets and claim.is_first:
             end = f"to {in_words(claim.covered_until)}" if claim.covered_until else "on"
             self._logger.info(
-                f"Organization {org_id} is covered from {in_words(claim.covered_from)} {end}. What begins before lies "
-                "beyond what Ravan's endpoint can be made to give."
+                f"Organization {org_id} is covered from {in_words(claim.covered_from)} {end}. Earlier bookings are no "
+                "longer available from Ravan's API."
             )
 
-    def _warn_of_some(self, rest: str, sentence: str) -> None:
-        """Name the first few; ``rest`` counts the others when the sync closes."""
-        self._told[rest] += 1
-        if self._told[rest] <= SENTENCES:
+    def _log_some(self, rest: str, sentence: str) -> None:
+        """Log the first few warnings of a kind; ``rest`` counts the others when the sync closes."""
+        self._logged[rest] += 1
+        if self._logged[rest] <= ITEMS:
             self._logger.warning(sentence)
 
-    def _tell_coverage(self) -> None:
-        outcomes = ((org_id, self.outcomes.of(org_id)) for org_id in self.outcomes.org_ids)
+    def _log_coverage(self) -> None:
+        for rest, count in self._logged.items():
+            if count > ITEMS:
+                self._logger.warning(rest.format(count - ITEMS))
+        outcomes = ((org_id, self.outcomes[org_id]) for org_id in self.outcomes.org_ids)
         claims = {org_id: outcome.claim for org_id, outcome in outcomes if outcome.claim}
-        for rest, count in self._told.items():
-            if count > SENTENCES:
-                self._logger.warning(rest.format(count - SENTENCES))
         bounded = [org_id for org_id, claim in claims.items() if claim.covered_from or claim.covered_until]
-        if self._begins_anew and bounded:
+        if self._forgets and bounded:
             names = ", ".join(bounded[:NAMES]) + (f" and {len(bounded) - NAMES} more" if len(bounded) > NAMES else "")
             self._logger.warning(
                 f"More bookings than one sync can read: {_organizations(len(bounded))} ({names}). A full refresh "
-                "forgets what earlier ones delivered. Sync incrementally, so that the history builds up."
+                "forgets the bookings that earlier syncs delivered. Sync incrementally, so that the history builds up."
             )
         if claims:
             counts = Counter(claim.coverage for claim in claims.values())
+            filtered = counts[coverage.FILTERED]
             self._logger.info(
-                f"Coverage: {counts[coverage.COMPLETE]} complete, {counts[coverage.PARTIAL]} partly covered, "
-                f"{counts[coverage.UNKNOWN]} unknown"
-                + (f", {counts[coverage.FILTERED]} by the chosen statuses alone." if counts[coverage.FILTERED] else ".")
+                f"Coverage: {counts[coverage.COMPLETE]} complete, {counts[coverage.PARTIAL]} partial, "
+                f"{counts[coverage.UNKNOWN]} unknown{f', {filtered} by the chosen statuses alone' if filtered else ''}."
             )
 
     def _totals(self) -> str:
         outcomes, count = self.outcomes, len(self.outcomes.org_ids)
         read, failed = outcomes.tally[READ], outcomes.tally[FAILED]
         rest = count - read - failed
-        not_asked = f", {rest} not asked" if outcomes.stopped_by and rest else ""
+        not_attempted = f", {rest} not attempted" if outcomes.stopped_by and rest else ""
         everything = outcomes.all()
         return (
-            f"{read} of {_organizations(count)} read, {failed} failed{not_asked}; "
-            f"{sum(each.bookings_read for each in everything)} bookings read, "
-            f"{sum(each.bookings_sent for each in everything)} delivered, "
+            f"{read} of {_organizations(count)} read, {failed} failed{not_attempted}; "
+            f"{sum(each.bookings_read or 0 for each in everything)} bookings read, "
+            f"{sum(each.bookings_sent or 0 for each in everything)} delivered, "
             f"{sum(each.requests for each in everything)} requests"
         )
 
 
-def summary(failures: Iterable[OrganizationFailure], organizations: int, where: str, remedy: str = "") -> str:
-    """Failures as a person can read them: counts by kind, then the most actionable sentences.
+SKIP_REMEDY = f"To sync the others meanwhile, set {label('failing_organizations')} to {SKIP} instead of {FAIL}."
+
+_GAPS = "In {} more organizations a gap opened; the organizations stream names them."
+_DOUBTS = "Coverage of {} more organizations is unknown, see coverage in the organizations stream."
+
+
+def summary(outcomes: Outcomes, remedy: str, where: str) -> str:
+    """Word the failures of a verb so that they read well in one paragraph.
 
     Args:
-        failures: At least one.
-        organizations: Of how many.
-        where: Where those are named that are not named here.
-        remedy: How to go on meanwhile.
+        outcomes: With at least one failed organization.
+        remedy: How to go on meanwhile, as a sentence, or an empty string.
+        where: Names the place that lists those that are not listed here, as a sentence.
     """
-    ordered = sorted(failures, key=lambda failure: errors.KINDS.index(failure.kind))
+    ordered = sorted(outcomes.failed, key=lambda failure: failures.KINDS.index(failure.kind))
     kinds = Counter(failure.kind.label for failure in ordered)
-    counts = ", ".join(f"{count} {label}" for label, count in kinds.items())
-    sentences = list(dict.fromkeys(str(failure) for failure in ordered))
-    rest = len(sentences) - SENTENCES
-    lines = [f"{len(ordered)} of {_organizations(organizations)} failed ({counts}):", *sentences[:SENTENCES]]
-    lines += [f"And {rest} more. {where}"] if rest > 0 else []
-    return "\n".join([*lines, remedy] if remedy else lines)
+    counts = ", ".join(f"{count} {name}" for name, count in kinds.items())
+    sentences = [f"{len(ordered)} of {_organizations(len(outcomes.org_ids))} failed: {counts}."]
+    sentences += [remedy] if remedy else []
+    if len(ordered) == 1:
+        sentences.append(str(ordered[0]))
+    else:
+        sentences += [f"({number}) {failure}" for number, failure in enumerate(ordered[:ITEMS], start=1)]
+    rest = len(ordered) - ITEMS
+    sentences += [f"And {rest} more. {where}"] if rest > 0 else []
+    return " ".join(sentences)
 
 
-def worst(failures: Iterable[OrganizationFailure]) -> FailureType:
-    """Who has to act on the whole: transient only if every cause was."""
-    types = {failure.failure_type for failure in failures}
-    return next(each for each in SEVERITY if each in types)
+def worst(failed: Sequence[OrganizationFailure]) -> str:
+    """The failure type of the whole: transient only if every cause was."""
+    types = {failure.kind.failure_type for failure in failed}
+    return next(each for each in (failures.CONFIG, failures.SYSTEM, failures.TRANSIENT) if each in types)
+
+
+def organization_row(org_id: str, outcome: Outcome, last_read_at: datetime | None) -> dict[str, Any]:
+    """The row of ``organizations``.
+
+    Args:
+        org_id: The organization, as configured.
+        outcome: What became of it.
+        last_read_at: When an earlier sync read it last, as far as the state knows.
+    """
+    was_read, claim, failure = outcome.outcome == READ, outcome.claim, outcome.failure
+    gap_from, gap_to, gap_found_at = claim.last_gap if claim and claim.last_gap else (None, None, None)
+    times: Mapping[str, datetime | None] = {
+        "last_read_at": outcome.at if was_read else last_read_at,
+        "covered_from": claim.covered_from if claim else None,
+        "covered_until": claim.covered_until if claim else None,
+        "gap_from": gap_from,
+        "gap_to": gap_to,
+        "gap_found_at": gap_found_at,
+    }
+    return {
+        "organization_id": org_id,
+        CURSOR_FIELD: utc_text(outcome.at if was_read else later_than(last_read_at, outcome.at)),
+        "outcome": outcome.outcome,
+        "error_kind": failure.kind.name if failure else None,
+        "error": filter_secrets(str(failure)) if failure else None,
+        "bookings_read": outcome.bookings_read,
+        "bookings_sent": outcome.bookings_sent,
+        "requests": outcome.requests,
+        "coverage": claim.coverage if claim else None,
+        **{name: utc_text(at) if at else None for name, at in times.items()},
+        "full_windows": list(outcome.full_windows),
+    }
 
 
 def _gap_in_words(org_id: str, claim: Claim) -> str:
     assert claim.gap
     begin, end = map(in_words, claim.gap)
-    windows = " and ".join(claim.causes)
     if "past" in claim.causes:
         remedy = "Sync more often."
     else:
@@ -241,8 +386,8 @@ def _gap_in_words(org_id: str, claim: Claim) -> str:
             "often does not help: the window is full of cancellations of later bookings."
         )
     return (
-        f"Organization {org_id}: a hole opened. What begins between {begin} and {end} was not seen to the end, "
-        f"because a full window no longer reaches back to the last sync: {windows}. {remedy}"
+        f"Organization {org_id}: gap. Bookings that start between {begin} and {end} may be missing or out of date, "
+        f"because a full window no longer reaches back to the last sync: {' and '.join(claim.causes)}. {remedy}"
     )
 
 
