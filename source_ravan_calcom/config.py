@@ -1,9 +1,14 @@
-"""The user's settings, parsed once: validated against the spec, normalised, refused in words."""
+"""The settings: read from a file, validated, normalised, and refused in plain words.
+
+Only the standard library is imported, so that a mistake is reported before the CDK is imported, which takes seconds.
+"""
 
 from __future__ import annotations
 
+import base64
 import difflib
-import ipaddress
+import json
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -13,54 +18,74 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import jwt
-import orjson
-import requests
-from airbyte_cdk.utils.airbyte_secrets_utils import add_to_secrets
-from jsonschema import Draft7Validator
-from jsonschema.exceptions import ValidationError
-
-from source_ravan_calcom.ravan.failures import Failure, clean
-
 SPEC_FILE = Path(__file__).with_name("spec.json")
 
 FAIL, SKIP = "fail", "skip"
 """The values of Failing Organizations."""
 
+API_URLS = ("https://api.ravan.ai",)
+"""Every default that API URL has had, the current one last.
+
+Airbyte stores the default in each source. When spec.json gets a new default, append it here: sources that store an
+earlier one then use the new one.
+"""
+
+THIS_MACHINE = frozenset({"localhost", "127.0.0.1", "::1", "host.docker.internal", "host.containers.internal"})
+"""The hosts that requests reach unencrypted and without a proxy; the last two lead out of a container."""
+
+NOT_FILTERS = ("accepted", "pending", "rejected", "awaiting_host")
+"""Values of the status column that look like a filter."""
+
+SOON = timedelta(days=7)
+"""How long before a token expires a caution says so."""
+
 SHOWN_LENGTH = 60
 """How much of a refused value is repeated, in characters."""
 
-CLOCK_DIFFERENCE = timedelta(minutes=10)
-"""By how much this machine's clock may be ahead of Ravan's: so long after its end a token is still tried."""
+_BEARER = re.compile(r"\ABearer(?:\s+|\Z)", re.IGNORECASE)
 
-SOON = timedelta(days=7)
-"""How long before a token ends this is said."""
+# RFC 6750's b64token. No encoder of logs rewrites any of its characters, so a token is always masked.
+_TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
+_JWT_BEGINS = "eyJ"
 
-_BEARER = re.compile(r"\A\s*(?:Bearer\s+)?(\S.*?)\s*\Z", re.IGNORECASE | re.DOTALL)
+# Lists of IDs are pasted from sheets, JSON and mails, with invisible spaces, quotes and brackets.
+_SEPARATORS = re.compile(r"[\s,;\u200b\u2060\ufeff]+")
+_WRAPPING = "\"'`“”„‘’‚«»‹›[](){}<>"  # noqa: RUF001
+_ORG_ID = re.compile(r"(?=.*[A-Za-z0-9])[\w.:~@|+-]*[\w~@|+-]", re.ASCII)
 
-# RFC 6750's b64token: what an Authorization header can carry, and what no encoder of logs rewrites, so that
-# a token is always masked.
-_TOKEN = re.compile(r"\A[A-Za-z0-9\-._~+/]+=*\Z")
+_CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 
-_SEPARATOR = re.compile(r"[\s,\x00-\x1f\x7f]")
 
-# What the path is appended to has no query and no fragment, not even empty ones.
-_NOT_IN_URL = re.compile(r"[\s\x00-\x1f\x7f?#]")
-
-STATUS_COLUMN_VALUES = frozenset({"accepted", "pending", "rejected", "awaiting_host"})
-"""Values of a booking's status that are no filter, though they look like one."""
+class InvalidConfig(ValueError):
+    """Settings or a file that can't be used; the text is complete sentences for a person, without secret values."""
 
 
 @cache
 def connection_specification() -> Mapping[str, Any]:
-    """The JSON schema of the settings, as ``spec`` prints it."""
-    specification: Mapping[str, Any] = orjson.loads(SPEC_FILE.read_bytes())["connectionSpecification"]
+    """Return the JSON schema of the settings, as ``spec`` prints it."""
+    specification: Mapping[str, Any] = json.loads(SPEC_FILE.read_bytes())["connectionSpecification"]
     return specification
 
 
 def title(name: str) -> str:
-    """The title under which the UI shows a setting."""
+    """Return a setting's title, as the UI shows it: ``Organization IDs``."""
     return str(connection_specification()["properties"][name]["title"])
+
+
+def label(name: str) -> str:
+    """Return a setting's title and key, as sentences name it: ``Organization IDs (org_ids)``."""
+    return f"{title(name)} ({name})"
+
+
+def in_words(at: datetime) -> str:
+    """Format a point in time for a sentence."""
+    return f"{at.astimezone(timezone.utc):%Y-%m-%d at %H:%M:%S} UTC"
+
+
+def one_line(text: str, length: int) -> str:
+    """Put foreign text on one line, without control characters, cut to ``length`` characters."""
+    line = " ".join(_CONTROL_CHARACTERS.sub(" ", text).split())
+    return line if len(line) <= length else line[: length - 1] + "…"
 
 
 @dataclass(frozen=True)
@@ -69,13 +94,13 @@ class Config:
 
     Attributes:
         access_token: The bare token, without ``Bearer`` and white space.
-        org_ids: At least one organization ID, trimmed, each once, in the user's order.
+        org_ids: At least one organization ID, each once, in the user's order.
         statuses: The Cal.com filters to read; empty means every booking.
         agent_id: The agent ID that Ravan stamps onto rows, if any.
         failing_organizations: ``fail`` or ``skip``.
-        num_workers: How many requests are under way at the same time, 1 to 50.
+        num_workers: The number of concurrent requests, 1 to 50.
         api_url: Scheme, host and path prefix, without a trailing slash.
-        cautions: What is usable and yet probably not meant, in sentences.
+        cautions: Sentences about settings that can be used but are probably mistakes.
     """
 
     access_token: str
@@ -89,38 +114,30 @@ class Config:
 
     @classmethod
     def parse(cls, settings: Mapping[str, Any]) -> Config:
-        """Parse what the user configured, and have every form of the token masked from now on.
+        """Validate and normalise the settings as the user wrote them.
 
         Raises:
-            Failure: A config error that names every unusable setting by its title, and never its value where that
-                is secret.
+            InvalidConfig: With a sentence for each problem.
         """
-        # The UI may send an optional setting that was emptied as null.
-        given = {name: value for name, value in settings.items() if value is not None}
-        fields = connection_specification()["properties"]
-        values = {**{name: field.get("default") for name, field in fields.items()}, **given}
-        token = _bare(values["access_token"]) if isinstance(values["access_token"], str) else ""
-        if token:
-            # The CDK masks the value as configured; what is sent is this form of it.
-            add_to_secrets(token)
-        errors = list(_validator().iter_errors(given))
-        as_a_whole = {_name(error) for error in errors if not [*error.path][1:]}  # and not in one entry
-        problems = [_in_words(error) for error in errors]
-        for name, check in _CHECKS.items():
-            if name not in as_a_whole:
-                problems += check(values[name])
+        if not isinstance(settings, Mapping):
+            raise InvalidConfig("The settings must be a JSON object: names and values in curly brackets.")
+        specification = connection_specification()
+        values: dict[str, Any] = {}
+        problems = []
+        for name, field in specification["properties"].items():
+            value = settings.get(name)
+            if value is None or (isinstance(value, str) and not value.strip()):
+                value = field.get("default")
+            try:
+                values[name] = None if value is None else _READERS[name](label(name), value, field)
+            except InvalidConfig as error:
+                problems.append(str(error))
+            if value is None and name in specification["required"]:
+                problems.append(f"{label(name)} is missing.")
+        unknown = [*_unknown(settings)]
         if problems:
-            raise Failure(" ".join(dict.fromkeys((*problems, *_unknown(given)))))
-        return cls(
-            access_token=token,
-            org_ids=tuple(dict.fromkeys(entry.strip() for entry in values["org_ids"])),
-            statuses=tuple(dict.fromkeys(values["statuses"])),
-            agent_id=(values["agent_id"] or "").strip() or None,
-            failing_organizations=values["failing_organizations"],
-            num_workers=int(values["num_workers"]),
-            api_url=_bare_url(values["api_url"]),
-            cautions=(*_unknown(given), *_expiring(token)),
-        )
+            raise InvalidConfig(" ".join((*problems, *unknown)))
+        return cls(**values, cautions=(*unknown, *_expiry(values["access_token"])))
 
     @property
     def host(self) -> str:
@@ -130,11 +147,11 @@ class Config:
     @property
     def on_loopback(self) -> bool:
         """Whether the API is on this machine, as the sandbox is."""
-        return _is_loopback(urlsplit(self.api_url).hostname or "")
+        return urlsplit(self.api_url).hostname in THIS_MACHINE
 
     @property
     def skips(self) -> bool:
-        """Whether an organization that can't be read is left out instead of failing the sync."""
+        """Whether an organization that can't be read is skipped instead of failing the sync."""
         return self.failing_organizations == SKIP
 
     @property
@@ -144,164 +161,217 @@ class Config:
 
 
 def token_expiry(token: str) -> datetime | None:
-    """When a token expires, or ``None`` where it does not say.
+    """Return when a token expires, or ``None`` where it does not say.
 
-    It is decoded without being trusted: nothing but sentences, and a request saved, depend on it.
+    The token is not verified: only sentences depend on the result. An ``exp`` of 0 means none, as in Go's libraries.
     """
     try:
-        claims = jwt.decode(token, options={"verify_signature": False})
-        return datetime.fromtimestamp(claims["exp"], timezone.utc)
-    except (jwt.PyJWTError, KeyError, TypeError, ValueError, OverflowError, OSError):
+        payload = token.split(".")[1]
+        ends = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))["exp"]
+        return None if isinstance(ends, bool) or ends <= 0 else datetime.fromtimestamp(ends, timezone.utc)
+    except (LookupError, TypeError, ValueError, OverflowError, OSError):
         return None
 
 
-def in_words(at: datetime) -> str:
-    """A point in time as people read it."""
-    return f"{at.astimezone(timezone.utc):%Y-%m-%d at %H:%M:%S} UTC"
-
-
-@cache
-def _validator() -> Draft7Validator:
-    return Draft7Validator(connection_specification())
-
-
-_TYPE_NAMES = {
-    "string": "a text",
-    "array": "a list",
-    "integer": "a whole number",
-}
-
-_PROBLEMS: Mapping[str, Callable[[Any], str]] = {
-    "required": lambda names: "is missing",
-    "type": lambda name: f"must be {_TYPE_NAMES.get(name, name)}",
-    "minLength": lambda length: "must not be empty",
-    "minItems": lambda count: "needs at least one entry",
-    "enum": lambda values: f"can only be {', '.join(values[:-1])} or {values[-1]}",
-    "minimum": lambda least: f"must be at least {least}",
-    "maximum": lambda most: f"must be at most {most}",
-    "pattern": lambda pattern: "must be an https address",
-}
-"""How each rule of the spec that a setting can break is told, after the setting's title."""
-
-
-def _name(error: ValidationError) -> str:
-    """The setting that an error is about."""
-    if error.validator == "required":
-        # One error for each missing name, and only the message says which.
-        return next(str(name) for name in connection_specification()["required"] if repr(name) in error.message)
-    return str(error.path[0])
-
-
-def _in_words(error: ValidationError) -> str:
-    name, rule = _name(error), str(error.validator)
-    problem = _PROBLEMS[rule](error.validator_value)
-    path = [*error.path]
-    entry = f" entry {int(path[1]) + 1}" if len(path) > 1 else ""
-    shown = ""
-    if isinstance(error.instance, (str, int, float)) and error.instance != "" and not _is_secret(name, error.instance):
-        shown = f" is “{clean(str(error.instance), SHOWN_LENGTH)}”, but"
-    sentence = f"{title(name)}{entry}{shown} {problem}."
-    if name == "statuses" and error.instance in STATUS_COLUMN_VALUES:
-        sentence = f"{sentence[:-1]}; {error.instance} is a value of the status column."
-    return sentence
-
-
-def _is_secret(name: str, value: Any) -> bool:
-    holds_login = name == "api_url" and "@" in str(value)
-    return holds_login or bool(connection_specification()["properties"][name].get("airbyte_secret"))
-
-
-def _bare(pasted: str) -> str:
-    match = _BEARER.match(pasted)
-    return match.group(1) if match else ""
-
-
-def _check_token(pasted: str) -> Iterator[str]:
-    token = _bare(pasted)
-    if token.lower() in ("", "bearer"):
-        yield f"{title('access_token')} must not be empty."
-    elif not _TOKEN.match(token):
+def _expiry(token: str) -> Iterator[str]:
+    ends, now = token_expiry(token), datetime.now(timezone.utc)
+    if ends and ends < now:
+        # Not refused: this machine's clock may be wrong, and the API decides.
         yield (
-            f"{title('access_token')} holds a line break, a space or another character that a token never has. "
-            "Copy it again from Ravan, in one piece."
+            f"{label('access_token')} expired on {in_words(ends)}, by this machine's clock. "
+            "Paste a new token into it if Ravan refuses this one."
         )
-    elif (ends := token_expiry(token)) and ends < datetime.now(timezone.utc) - CLOCK_DIFFERENCE:
-        yield f"{title('access_token')} expired on {in_words(ends)}. Paste a valid token into it."
+    elif ends and ends < now + SOON:
+        yield f"{label('access_token')} expires on {in_words(ends)}. Paste a new token into it before then."
 
 
-def _check_org_ids(entries: list[Any]) -> Iterator[str]:
-    first: dict[str, tuple[int, str]] = {}
-    for number, entry in enumerate(entries, start=1):
-        if not isinstance(entry, str):
-            continue  # the spec's rules name it
-        org_id = entry.strip()
-        if not org_id:
-            yield f"{title('org_ids')} entry {number} must not be empty."
-        elif _SEPARATOR.search(org_id):
-            yield (
-                f"{title('org_ids')} entry {number} is “{clean(org_id, SHOWN_LENGTH)}”, which holds white space or a "
-                "comma: give one ID per entry."
-            )
-        else:
-            other, spelled = first.setdefault(org_id.lower(), (number, org_id))
-            if spelled != org_id:
-                yield (
-                    f"{title('org_ids')} entries {other} and {number} differ only in upper and lower case, which an "
-                    "organization ID does not: remove one of them."
-                )
-
-
-def _bare_url(given: str) -> str:
-    return given.strip().rstrip("/")
-
-
-def _check_api_url(given: str) -> Iterator[str]:
-    url = _bare_url(given)
-    try:
-        parts = urlsplit(url)
-        hostname, _ = parts.hostname, parts.port
-        # What the HTTP library would refuse later, in its own words.
-        requests.Request("GET", url).prepare()
-        (hostname or "").encode("idna")
-    except (ValueError, requests.RequestException):
-        hostname, parts = None, urlsplit("")
-    if not hostname or parts.username is not None or _NOT_IN_URL.search(url):
-        yield f"{title('api_url')} must be an address like https://api.ravan.ai."
-    elif parts.scheme != "https" and not _is_loopback(hostname):
-        yield (
-            f"{title('api_url')} must begin with https://, so that the Access Token travels encrypted; "
-            "http:// is only for an address on this machine."
-        )
-
-
-_CHECKS: Mapping[str, Callable[[Any], Iterator[str]]] = {
-    "access_token": _check_token,
-    "org_ids": _check_org_ids,
-    "api_url": _check_api_url,
-}
-"""What the spec can't express, by setting: each yields a sentence for each problem."""
-
-
-def _is_loopback(hostname: str) -> bool:
-    if hostname == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(hostname).is_loopback
-    except ValueError:
-        return False
-
-
-def _unknown(given: Mapping[str, Any]) -> Iterator[str]:
+def _unknown(settings: Mapping[str, Any]) -> Iterator[str]:
     known = list(connection_specification()["properties"])
-    for name in given:
+    for name in settings:
         if name in known or name.startswith("__"):  # the platform's own begin so
             continue
         close = difflib.get_close_matches(name.lower(), known, n=1)
-        hint = f"; did you mean {title(close[0])} (`{close[0]}`)?" if close else ", which is ignored."
-        yield f"Unknown setting {clean(name, SHOWN_LENGTH)}{hint}"
+        hint = f"; did you mean {label(close[0])}?" if close else ", which is ignored."
+        yield f"Unknown setting {one_line(name, SHOWN_LENGTH)}{hint}"
 
 
-def _expiring(token: str) -> Iterator[str]:
-    ends = token_expiry(token)
-    if ends and ends < datetime.now(timezone.utc) + SOON:
-        yield f"{title('access_token')} expires on {in_words(ends)}. Paste a new token into it before then."
+Field = Mapping[str, Any]
+"""The part of the spec that describes one value."""
+
+Reader = Callable[[str, Any, Field], Any]
+"""Takes the subject of its sentences, a value and its field; returns the value as the connector uses it, or raises."""
+
+
+def _refused(subject: str, value: Any, problem: str) -> InvalidConfig:
+    showable = isinstance(value, (str, int, float)) and _JWT_BEGINS not in str(value)
+    shown = f" is “{one_line(str(value), SHOWN_LENGTH)}”, but" if showable else ""
+    return InvalidConfig(f"{subject}{shown} {problem}.")
+
+
+def _text(subject: str, value: Any, field: Field) -> str:
+    if not isinstance(value, str):
+        raise _refused(subject, None if field.get("airbyte_secret") else value, "must be a text")
+    return value.strip()
+
+
+def _whole_number(subject: str, value: Any, field: Field) -> int:
+    least, most = field["minimum"], field["maximum"]
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or value % 1 or not least <= value <= most:
+        raise _refused(subject, value, f"must be a whole number from {least} to {most}")
+    return int(value)
+
+
+def _choice(subject: str, value: Any, field: Field) -> str:
+    *others, last = field["enum"]
+    if value not in field["enum"]:
+        hint = f"; {value} is a value of the status column" if value in NOT_FILTERS else ""
+        raise _refused(subject, value, f"can only be {', '.join(others)} or {last}{hint}")
+    return str(value)
+
+
+def _list(subject: str, values: Any, field: Field, read: Reader) -> list[Any]:
+    if not isinstance(values, list):
+        raise _refused(subject, values, "must be a list")
+    taken, problems = [], []
+    for number, value in enumerate(values, start=1):
+        try:
+            taken.append(read(f"{subject} entry {number}", value, field["items"]))
+        except InvalidConfig as error:
+            problems.append(str(error))
+    if problems:
+        raise InvalidConfig(" ".join(problems))
+    return taken
+
+
+def _statuses(subject: str, value: Any, field: Field) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(_list(subject, value, field, _choice)))
+
+
+def _access_token(subject: str, value: Any, field: Field) -> str:
+    token = _BEARER.sub("", _text(subject, value, field))
+    if not token:
+        raise InvalidConfig(f"{subject} holds nothing but the word Bearer. Paste the token after it.")
+    if not _TOKEN.fullmatch(token):
+        raise InvalidConfig(
+            f"{subject} holds a line break, a space or another character that a token never has. "
+            "Copy it again from Ravan, in one piece."
+        )
+    return token
+
+
+def _org_ids(subject: str, value: Any, field: Field) -> tuple[str, ...]:
+    org_ids = [org_id for entry in _list(subject, value, field, _org_ids_in) for org_id in entry]
+    if not org_ids:
+        raise InvalidConfig(f"{subject} must hold at least one organization ID.")
+    first: dict[str, str] = {}
+    for org_id in org_ids:
+        spelled = first.setdefault(org_id.lower(), org_id)
+        if spelled != org_id:
+            raise InvalidConfig(
+                f"{subject} holds “{spelled}” and “{org_id}”, the same organization in upper and lower case. "
+                "Remove one of them."
+            )
+    return tuple(first.values())
+
+
+def _org_ids_in(subject: str, value: Any, field: Field) -> list[str]:
+    pieces = (piece.strip(_WRAPPING) for piece in _SEPARATORS.split(_text(subject, value, field)))
+    org_ids = [piece for piece in pieces if piece]
+    if not org_ids:
+        raise InvalidConfig(f"{subject} holds no organization ID.")
+    if any(org_id.startswith(_JWT_BEGINS) for org_id in org_ids):
+        raise InvalidConfig(f"{subject} holds an access token, which belongs in {label('access_token')}.")
+    wrong = ", ".join(f"“{org_id}”" for org_id in org_ids if not _ORG_ID.fullmatch(org_id))
+    if wrong:
+        raise InvalidConfig(f"{subject} holds text that can't be an organization ID: {one_line(wrong, SHOWN_LENGTH)}.")
+    return org_ids
+
+
+def _api_url(subject: str, value: Any, field: Field) -> str:
+    url = _text(subject, value, field).rstrip("/")
+    try:
+        parts = urlsplit(url)
+        hostname, _ = parts.hostname, parts.port
+    except ValueError:
+        hostname, parts = None, urlsplit("")
+    if not hostname or parts.scheme not in ("http", "https") or "@" in parts.netloc:  # not shown: it may hold a login
+        raise InvalidConfig(f"{subject} must be an address like {field['default']}.")
+    if parts.scheme == "http" and hostname not in THIS_MACHINE:
+        raise InvalidConfig(
+            f"{subject} must begin with https://, so that the access token is sent encrypted; "
+            "http:// is only for an address on this machine."
+        )
+    return str(field["default"]) if url in API_URLS else url
+
+
+_READERS: Mapping[str, Reader] = {
+    "access_token": _access_token,
+    "org_ids": _org_ids,
+    "statuses": _statuses,
+    "agent_id": _text,
+    "failing_organizations": _choice,
+    "num_workers": _whole_number,
+    "api_url": _api_url,
+}
+
+
+def load(path: str | Path, noun: str = "configuration") -> Any:
+    """Read a JSON file, with or without a byte order mark.
+
+    Args:
+        path: Where it is.
+        noun: What it holds, for the sentences: ``configuration``, ``catalog`` or ``state``.
+
+    Raises:
+        InvalidConfig: It can't be read, or is not JSON. Nothing of its content is repeated.
+    """
+    file = f"The {noun} file {path}"
+    try:
+        content = Path(path).read_bytes()
+        return json.loads(content.decode(json.detect_encoding(content)))
+    except PermissionError:
+        raise InvalidConfig(
+            f"{file} can't be read: the connector runs as user ID {os.geteuid()}, which needs read permission."
+        ) from None
+    except OSError as error:
+        raise InvalidConfig(f"{file} can't be read: {error.strerror}.") from None
+    except json.JSONDecodeError as error:
+        at, mistake = _json_mistake(error)
+        line, column = error.doc.count("\n", 0, at) + 1, at - error.doc.rfind("\n", 0, at)
+        raise InvalidConfig(f"{file} is not valid JSON at line {line}, column {column}: {mistake}.") from None
+    except (ValueError, RecursionError):
+        raise InvalidConfig(f"{file} is not valid JSON in UTF-8.") from None
+
+
+_TRAILING_COMMA = re.compile(r",\s*[}\]]")
+
+_COMMA_MISSING = "a comma is missing here"
+
+_JSON_MISTAKES = (
+    # The parser's message, the text at its position, and what a person is told: the first row that matches.
+    (r"", r"\s*\Z", "the file ends here, too early"),
+    (r"", r"['‘’“”„`]", 'text stands in straight double quotes (")'),  # noqa: RUF001
+    (r"", r"//|/\*|#", "JSON has no comments, remove this one"),
+    (r"Expecting ','", r"[}\]]", "this bracket does not match the open one"),
+    (r"Expecting ','", r"", _COMMA_MISSING),
+    (r"Expecting ':'", r"", "a colon is missing here"),
+    (r"Expecting property", r"", "a name in double quotes is expected here"),
+    (r"Expecting value", r"", "a value is expected here; text stands in double quotes"),
+    (r"Invalid control|Unterminated", r"", "text needs a closing quote on the same line, and can't hold a tab"),
+    (r"Extra data", r"", "the file must end here, remove the rest"),
+    (r"", r"", "the JSON is damaged here"),
+)
+
+
+def _json_mistake(error: json.JSONDecodeError) -> tuple[int, str]:
+    """Return where a mistake is, and what it is. The parser points behind a wrong or a missing comma."""
+    text, at = error.doc, error.pos
+    before = len(text[:at].rstrip())
+    comma = at if text.startswith(",", at) else max(before - 1, 0)
+    if _TRAILING_COMMA.match(text, comma):
+        return comma, "remove this comma, nothing follows it"
+    mistake = next(
+        told for said, found, told in _JSON_MISTAKES if re.match(said, error.msg) and re.compile(found).match(text, at)
+    )
+    return (before if mistake is _COMMA_MISSING else at), mistake
