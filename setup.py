@@ -91,5 +91,5 @@ setup(
         "quickstart": QUICKSTART_REQUIREMENTS,
         "tests": TEST_REQUIREMENTS,
     },
-    entry_points={"console_scripts": ["source-ravan-calcom=source_ravan_calcom.run:run"]},
+    entry_points={"console_scripts": ["source-ravan-calcom=source_ravan_calcom.main:run"]},
 )

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from sandbox import TOKEN, Sandbox, serving
-from source_ravan_calcom.appointments import SCHEMAS
+from source_ravan_calcom.sync import SCHEMAS
 
 COMMAND = Path(sys.executable).with_name("source-ravan-calcom")
 
@@ -120,7 +120,7 @@ class Connector:
         self.url = url
         self._command = [str(COMMAND)]
         if altered:
-            self._command = [sys.executable, "-c", f"{altered}\nfrom source_ravan_calcom import run; run.run()"]
+            self._command = [sys.executable, "-c", f"{altered}\nfrom source_ravan_calcom import main; main.run()"]
 
     def config(self, *org_ids: str, **settings: Any) -> Path:
         return self.write("config", {"access_token": TOKEN, "org_ids": org_ids, "api_url": self.url, **settings})

@@ -1,29 +1,35 @@
-"""The ``check`` verb: one row from every organization, impatiently, and what the answers mean for the connection."""
+"""The ``check`` verb: one request to every organization, and what the responses mean for the connection."""
 
 from __future__ import annotations
 
 import logging
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from time import monotonic
 
-from airbyte_cdk.models import AirbyteConnectionStatus, FailureType, Status
+from airbyte_cdk.models import AirbyteConnectionStatus, Status
+from airbyte_cdk.utils.airbyte_secrets_utils import filter_secrets
 
-from source_ravan_calcom import errors
-from source_ravan_calcom.api import IMPATIENT, AppointmentsApi
-from source_ravan_calcom.config import SKIP, Config, title
+from source_ravan_calcom import workers
+from source_ravan_calcom.bookings.windows import Reading
+from source_ravan_calcom.config import Config
+from source_ravan_calcom.ravan import client, failures
+from source_ravan_calcom.ravan.client import Client
 from source_ravan_calcom.ravan.failures import OrganizationFailure
-from source_ravan_calcom.line import Line, Waiting
-from source_ravan_calcom.outcomes import READ, Outcome, Outcomes
-from source_ravan_calcom.report import summary
+from source_ravan_calcom.report import READ, SKIP_REMEDY, Outcome, Outcomes, summary
+from source_ravan_calcom.sync import lowers_limit
+from source_ravan_calcom.workers import Finished, Task, WorkerPool
+
+SECONDS = 45
+"""In which requests may start. With the last response, a check takes less than a minute."""
 
 
 @dataclass(eq=False)
-class Probe(Waiting):
-    """One organization, and the statuses that are still to be tried."""
+class Probe(Task):
+    """One organization that is to be checked; ``statuses`` are those still to be requested."""
 
     statuses: list[str | None] = field(default_factory=list)
+    reading: Reading = field(default_factory=lambda: Reading(()))
 
 
 class Check:
@@ -31,82 +37,85 @@ class Check:
 
     Args:
         config: The user's settings.
-        logger: Told about every organization that can't be read, the check failing or not.
+        logger: Where every organization that can't be read is named, whether the check fails or not.
     """
 
     def __init__(self, config: Config, logger: logging.Logger) -> None:
         self._config = config
         self._logger = logger
-        self._api = AppointmentsApi(config, IMPATIENT, logger)
-        # A status that the API refuses should be found here, and not in the first read.
-        probes = (Probe(org_id, statuses=list(config.statuses or (None,))) for org_id in config.org_ids)
-        self._line = Line(probes, IMPATIENT.repetition)
-        self._outcomes = Outcomes(config.org_ids, lambda failure: logger.warning(str(failure)), self._line.close)
+        until = monotonic() + SECONDS
+        self._pool: WorkerPool[Probe] = WorkerPool(config.num_workers, workers.CHECK, until)
+        self._client = Client(config, client.CHECK, self._pool.notify, until)
+        self._outcomes = Outcomes(
+            config.org_ids, lambda: self._client.has_succeeded, lambda failure: logger.warning(str(failure))
+        )
 
     def status(self) -> AirbyteConnectionStatus:
-        """Ask, within the time that a person waits, and judge."""
-        self._line.close(monotonic() + (IMPATIENT.whole or 0))
-        with ThreadPoolExecutor(max_workers=self._config.num_workers, thread_name_prefix="check") as pool:
-            for worker in [pool.submit(self._work) for _ in range(self._config.num_workers)]:
-                worker.result()
-        for probe, failure in self._line.left:
-            self._outcomes.given_up(probe.org_id, failure)
+        """Request, within the time that a person waits, and judge."""
+        # Each chosen status is requested, so that one that the API refuses is found here and not in the first read.
+        probes = (Probe(org_id, statuses=list(self._config.statuses or (None,))) for org_id in self._config.org_ids)
+        for event in self._pool.events(probes, self._probe, self._client):
+            if isinstance(event, Finished):
+                self._record(event)
+        self._outcomes.settle()
         return self._judged()
 
-    def _work(self) -> None:
-        for probe in self._line:
+    def _probe(self, probe: Probe) -> bool:
+        """Send the requests of one organization. Runs in a worker."""
+        while probe.statuses:
             try:
-                self._probe(probe)
-            finally:
-                self._line.settle(probe)
-
-    def _probe(self, probe: Probe) -> None:
-        try:
-            while probe.statuses:
-                self._api.ask(probe, probe.statuses[0], limit=1)
-                self._outcomes.answered()
+                # The limit of read, so that what passes here passes there.
+                self._client.get(probe.call, probe.statuses[0], probe.reading.limit)
+            except OrganizationFailure as failure:
+                if not lowers_limit(probe.reading, failure):
+                    raise
+            else:
                 probe.statuses.pop(0)
-            self._outcomes.read(probe.org_id, Outcome(READ, datetime.now(timezone.utc)))
-        except OrganizationFailure as failure:
-            if self._line.again(probe, failure) is None:
-                self._outcomes.given_up(probe.org_id, probe.failure or failure)
-        except Exception as error:  # nobody foresaw it, and it is this organization's alone
-            self._outcomes.failed(probe.org_id, OrganizationFailure.unforeseen(error, probe.org_id))
+        return True
+
+    def _record(self, event: Finished[Probe]) -> None:
+        org_id, requests = event.task.org_id, event.task.call.requests
+        if event.result:
+            self._outcomes.record(org_id, Outcome(READ, datetime.now(timezone.utc), requests=requests))
+        elif event.failure:
+            self._outcomes.fail(org_id, event.failure, requests)
+        else:
+            self._outcomes.skip(org_id, requests)
+        if self._outcomes.stopped_by:
+            self._pool.close()
+            self._client.close()
 
     def _judged(self) -> AirbyteConnectionStatus:
         outcomes, count = self._outcomes, len(self._config.org_ids)
-        outcomes.settle()
-        failures, some_were_read = outcomes.failures, bool(outcomes.tally[READ])
-        not_asked = count - outcomes.tally[READ] - len(failures)
-        if outcomes.stopped_by:
-            self._logger.warning(str(outcomes.stopped_by))
-        if not_asked:
+        stopped_by, failed, read = outcomes.stopped_by, outcomes.failed, outcomes.tally[READ]
+        if stopped_by:
+            self._logger.warning(str(stopped_by))
+        if not_attempted := count - read - len(failed):
             self._logger.warning(
-                f"{not_asked} of {count} organizations were not asked, because something stopped the check, or within "
-                f"the {IMPATIENT.whole:.0f} seconds that it takes at most. A sync asks them all."
+                f"{not_attempted} of {count} organizations were not checked, because the check was stopped or had used "
+                f"up its {SECONDS} seconds. A sync reads them all."
             )
-        actionable = any(failure.failure_type is not FailureType.transient_error for failure in failures)
-        if some_were_read and not (actionable and self._fails):
+        if read and not self._fails(failed):
             return AirbyteConnectionStatus(status=Status.SUCCEEDED)
-        if outcomes.stopped_by:
-            message = str(outcomes.stopped_by)
-        elif failures:
-            remedy = f"To go on with the others meanwhile, set {title('failing_organizations')} to {SKIP}."
-            where = "The log of this check names each."
-            message = summary(failures, count, where, remedy if some_were_read else "")
+        if stopped_by:
+            message = str(stopped_by)
+        elif failed:
+            message = summary(outcomes, SKIP_REMEDY if read else "", "The log names each.")
         else:
-            message = self._nobody()
-        return AirbyteConnectionStatus(status=Status.FAILED, message=message)
+            message = (
+                f"No organization could be read within {SECONDS} seconds, because Ravan limits the rate of requests or "
+                "does not respond. Try again later."
+            )
+        return AirbyteConnectionStatus(status=Status.FAILED, message=filter_secrets(message))
 
-    @property
-    def _fails(self) -> bool:
-        """Whether what only a person can mend fails the check; a refused token does, whatever the setting."""
-        return not self._config.skips or (
-            self._outcomes.stopped_by is not None and self._outcomes.stopped_by.kind is not errors.RATE_LIMITED
-        )
+    def _fails(self, failed: list[OrganizationFailure]) -> bool:
+        """Whether a check fails although some organizations can be read.
 
-    def _nobody(self) -> str:
-        return (
-            f"No organization answered within {IMPATIENT.whole:.0f} seconds, because Ravan limits the rate of "
-            "requests or does not answer. Try again later."
-        )
+        It passes over a failure that may have passed by the next sync, since a failed check stops that sync. One that
+        stops every sync, as a refused token does, fails the check whatever the setting.
+        """
+        stopped_by = self._outcomes.stopped_by
+        if stopped_by and stopped_by.kind.failure_type != failures.TRANSIENT:
+            return True
+        lasting = any(failure.kind.failure_type != failures.TRANSIENT for failure in failed)
+        return lasting and not self._config.skips

@@ -139,6 +139,11 @@ class Config:
             raise InvalidConfig(" ".join((*problems, *unknown)))
         return cls(**values, cautions=(*unknown, *_expiry(values["access_token"])))
 
+    def as_settings(self) -> dict[str, Any]:
+        """Return the settings that were parsed, normalised, without those that are empty."""
+        values = {name: getattr(self, name) for name in _READERS}
+        return {name: [*value] if isinstance(value, tuple) else value for name, value in values.items() if value}
+
     @property
     def host(self) -> str:
         """The API's host and port, for messages."""

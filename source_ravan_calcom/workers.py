@@ -73,6 +73,11 @@ class Task:
     def __post_init__(self) -> None:
         self.call = Call(self.org_id)
 
+    @property
+    def last_failure(self) -> OrganizationFailure | None:
+        """Why its request is retried; ``None`` if the last one succeeded."""
+        return self.failure if self.call.failures else None
+
     def restart(self) -> None:
         """Begin anew after an attempt that was given up, whose thread may still be at work."""
         self.call = Call(self.org_id, self.call.requests, self.call.failures)
@@ -131,6 +136,11 @@ class WorkerPool(Generic[TaskT]):
         """Start no further task."""
         self._closes_at = 0.0
 
+    def resume(self, task: TaskT) -> None:
+        """Start a task that has failed for good once more, with all retries."""
+        task.call.failures = 0
+        heapq.heappush(self._later, (0.0, next(self._number), task))
+
     def events(
         self, tasks: Iterable[TaskT], work: Callable[[TaskT], Any], client: Client
     ) -> Iterator[Finished[TaskT] | Retrying[TaskT] | Paused | Resumed]:
@@ -142,31 +152,31 @@ class WorkerPool(Generic[TaskT]):
             client: Sends the requests of ``work``.
         """
         fresh = iter(tasks)
-        while True:
-            self._start(fresh, work)
-            if not self._running and (not self._later or self._is_closed):
-                break
-            yield from self._given_up(client)
-            try:
-                event = self._queue.get(timeout=self._seconds_to_wait(client))
-            except Empty:
-                continue
-            if isinstance(event, (Paused, Resumed)):
-                yield event
-                continue
-            call, result = event
-            task = self._running.pop(call, None)
-            if task is not None:  # else it was given up before
-                # The freed worker goes on while the result is printed.
-                outcome = self._judged(task, result)
+        try:
+            while True:
                 self._start(fresh, work)
-                yield outcome
-        for _, _, task in self._later:
-            yield Finished(task, failure=task.failure)
-        while not self._queue.empty():
-            event = self._queue.get()
-            if isinstance(event, (Paused, Resumed)):
-                yield event
+                if not self._running and (not self._later or self._is_closed):
+                    break
+                yield from self._given_up(client)
+                try:
+                    event = self._queue.get(timeout=self._seconds_to_wait(client))
+                except Empty:
+                    continue
+                if not isinstance(event, tuple):
+                    yield event
+                    continue
+                call, result = event
+                task = self._running.pop(call, None)
+                if task is not None:  # else it was given up before
+                    outcome = self._judged(task, result)
+                    self._start(fresh, work)  # so that the freed worker goes on while the result is printed
+                    yield outcome
+            for _, _, task in self._later:
+                yield Finished(task, failure=task.last_failure)
+        finally:
+            # Also if the consumer stops early: nobody waits for the threads, but they should not wait for ever.
+            self.close()
+            client.close()
 
     @property
     def _is_closed(self) -> bool:
@@ -185,7 +195,7 @@ class WorkerPool(Generic[TaskT]):
 
     def _run(self, task: TaskT, call: Call, work: Callable[[TaskT], Any]) -> None:
         try:
-            result = work(task)
+            result: Any = work(task)
         except Exception as error:  # judged by the owner
             result = error
         self._queue.put((call, result))
@@ -195,7 +205,7 @@ class WorkerPool(Generic[TaskT]):
         now = monotonic()
         for call, task in [*self._running.items()]:
             departure = call.departure
-            if departure and client.is_overdue(departure, now):
+            if departure and now >= departure.at + client.deadline:
                 del self._running[call]
                 failure = client.give_up(call, departure)
                 task.restart()
@@ -203,7 +213,7 @@ class WorkerPool(Generic[TaskT]):
 
     def _judged(self, task: TaskT, result: Any) -> Finished[TaskT] | Retrying[TaskT]:
         if isinstance(result, NotAttempted):
-            return Finished(task, failure=task.failure)
+            return Finished(task, failure=task.last_failure)
         if isinstance(result, OrganizationFailure):
             seconds = self._backoff(task, result)
             if seconds is None:
@@ -232,7 +242,7 @@ class WorkerPool(Generic[TaskT]):
         """Until a task is due or a request may exceed its deadline."""
         now = monotonic()
         moments = [self._later[0][0]] if self._later and len(self._running) < self._size else []
-        moments += [call.departure.at + client.timeouts.response for call in self._running if call.departure]
+        moments += [call.departure.at + client.deadline for call in self._running if call.departure]
         # A request that leaves after this moment can't be overdue earlier.
-        moments.append(now + client.timeouts.response)
+        moments.append(now + client.deadline)
         return max(0.0, min(moments) - now)

@@ -176,9 +176,10 @@ class Client:
             failures.UNREACHABLE, replace(self._facts(call), detail="the response did not end in time")
         )
 
-    def is_overdue(self, departure: Departure, now: float) -> bool:
-        """Whether a request under way exceeds the deadline of a response."""
-        return now - departure.at > self._timeouts.response
+    @property
+    def deadline(self) -> float:
+        """Seconds for one response, after which its request is to be given up."""
+        return self._timeouts.response
 
     def _facts(self, call: Call) -> Facts:
         return Facts(call.org_id, host=self._config.host, tries=call.failures + 1)
@@ -222,7 +223,8 @@ class Client:
         ) as answer:
             if answer.status_code // 100 == 1:
                 # The real response follows on this connection, and must not be taken for that of the next request.
-                answer.raw.connection.close()
+                if connection := answer.raw.connection:
+                    connection.close()
                 raise requests.ConnectionError(f"HTTP {answer.status_code}")
             body = bytearray()
             for chunk in answer.iter_content(_CHUNK_BYTES):

@@ -7,15 +7,14 @@ in :mod:`source_ravan_calcom.ravan.client`.
 
 from __future__ import annotations
 
-import re
 import traceback
 from dataclasses import dataclass
 from typing import Any
 
+from source_ravan_calcom.config import one_line
+
 MESSAGE_LENGTH = 300
 """How much of a foreign text is passed on, in characters."""
-
-_CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 
 CONFIG, SYSTEM, TRANSIENT = "config_error", "system_error", "transient_error"
 """The protocol's failure types, the most actionable first."""
@@ -271,8 +270,5 @@ class OrganizationFailure(Exception):
 
 
 def clean(text: Any, length: int = MESSAGE_LENGTH) -> str:
-    """Foreign text on one line: control characters removed, cut to ``length`` characters."""
-    if not isinstance(text, str):
-        return ""
-    line = " ".join(_CONTROL_CHARACTERS.sub(" ", text).split())
-    return line if len(line) <= length else line[: length - 1] + "…"
+    """Foreign text on one line, cut to ``length`` characters; an empty string for anything but text."""
+    return one_line(text, length) if isinstance(text, str) else ""

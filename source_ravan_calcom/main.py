@@ -1,0 +1,97 @@
+"""The console command ``source-ravan-calcom``: arguments, signals, exit codes, and output that can't be written."""
+
+from __future__ import annotations
+
+import gc
+import io
+import logging
+import os
+import signal
+import sys
+from contextlib import suppress
+from importlib.metadata import version
+from typing import Any, NoReturn
+
+NAME = "source-ravan-calcom"
+DISTRIBUTION = "airbyte-source-ravan-calcom"
+USAGE_ERROR = 2
+"""Exit code of a wrong call; argparse's own."""
+
+HELP = f"""\
+usage: {NAME} VERB [OPTIONS]
+
+  {NAME} spec                                              print the settings
+  {NAME} check    --config FILE                            request every organization once
+  {NAME} discover --config FILE                            print the streams
+  {NAME} read     --config FILE --catalog FILE [--state FILE]
+                                                                    print records and states
+  {NAME} --version
+
+Every line that is printed is one message of the Airbyte protocol. --debug prints more of them.
+"""
+
+
+def run() -> None:
+    """Run one verb and end the process: 0 if it worked, 1 if it failed, 2 for a wrong call, 128 + n on signal n."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _leave)
+    with suppress(OSError):  # there may be no output at all
+        os.set_blocking(1, True)  # a pipe that some runners leave non-blocking would lose what does not fit
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # whatever the environment says
+    try:
+        code = main(sys.argv[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _leave(signal.SIGPIPE)  # the reader of our output is gone
+    except OSError as error:  # a full disk, most likely; standard error may be another file
+        with suppress(OSError):
+            print(f"The output could not be written: {error}.", file=sys.stderr, flush=True)  # noqa: T201
+        os._exit(1)
+    sys.exit(code)
+
+
+def main(arguments: list[str]) -> int:
+    """Run one verb and return the exit code."""
+    if arguments[:1] == ["--version"]:
+        print(f"{NAME} {version(DISTRIBUTION)}")  # noqa: T201
+        return 0
+    if not arguments or {"-h", "--help"} & {*arguments}:  # of a verb, too: the CDK's names options of low-code sources
+        print(HELP, end="", file=sys.stdout if arguments else sys.stderr)
+        return 0 if arguments else USAGE_ERROR
+    # These imports take seconds, in which a signal must already be heard.
+    from airbyte_cdk.entrypoint import AirbyteEntrypoint, launch  # noqa: PLC0415
+    from airbyte_cdk.utils import AirbyteTracedException  # noqa: PLC0415
+
+    from source_ravan_calcom.source import SourceRavanCalcom  # noqa: PLC0415
+
+    # A log line that can't be printed is not worth a stack trace: the next message fails as well, and ends the process.
+    logging.raiseExceptions = False
+    # What the imports left behind stays until the end; the collector need not look at it again and again.
+    gc.freeze()
+    try:
+        launch(SourceRavanCalcom(), arguments)
+    except BrokenPipeError:
+        raise
+    except AirbyteTracedException as error:
+        message = error.as_sanitized_airbyte_message()
+        if arguments[0] == "check":
+            # Whoever asked for a check waits for this message, and for no other.
+            message = error.as_connection_status_message() or message
+        elif message.trace and message.trace.error:
+            message.trace.error.stack_trace = None  # the cause is worded already; our frames add nothing
+        print(AirbyteEntrypoint.airbyte_message_to_string(message))  # noqa: T201
+        return 0 if message.connectionStatus else 1
+    except Exception:
+        sys.excepthook(*sys.exc_info())  # the CDK's: a log line and an error trace, secrets masked
+        return 1
+    return 0
+
+
+def _leave(number: int, frame: Any = None) -> NoReturn:
+    """End at once on a signal. The line that is being printed may be cut; those before it are whole.
+
+    An exception here would be raised in the middle of any line of code, and wait for a reader that has stalled.
+    """
+    os._exit(128 + number)

@@ -1,0 +1,411 @@
+"""One ``read``, from the first request to the last state.
+
+Workers send the requests. Everything else happens in one thread, the generator that :meth:`Sync.read` returns, so the
+order of its lines is the order of what is printed: an organization's records, then the state that holds it, and at the
+end the rows of ``organizations``, the last states and the statuses.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import orjson
+from airbyte_cdk.models import (
+    AirbyteMessage,
+    AirbyteRecordMessage,
+    AirbyteStateBlob,
+    AirbyteStateMessage,
+    AirbyteStateType,
+    AirbyteStream,
+    AirbyteStreamState,
+    AirbyteStreamStatus,
+    AirbyteStreamStatusReason,
+    AirbyteStreamStatusReasonType,
+    ConfiguredAirbyteStream,
+    DestinationSyncMode,
+    StreamDescriptor,
+    SyncMode,
+    Type,
+)
+from airbyte_cdk.sources.streams import NO_CURSOR_STATE_KEY
+from airbyte_cdk.utils.stream_status_utils import as_airbyte_message
+
+from source_ravan_calcom import workers
+from source_ravan_calcom.bookings import memory
+from source_ravan_calcom.bookings.memory import Seen, later_than
+from source_ravan_calcom.bookings.records import CURSOR_FIELD, PRIMARY_KEY, TIME_FIELDS, normalise, utc_text
+from source_ravan_calcom.bookings.windows import MAX_LIMIT, Bookings, Reading
+from source_ravan_calcom.config import Config, label
+from source_ravan_calcom.ravan import client, failures
+from source_ravan_calcom.ravan.client import Client, Response
+from source_ravan_calcom.ravan.failures import OrganizationFailure
+from source_ravan_calcom.ravan.throttle import Paused, Resumed
+from source_ravan_calcom.report import READ, Outcome, Policy, Report, organization_row
+from source_ravan_calcom.workers import Finished, Retrying, Task, WorkerPool
+
+APPOINTMENTS, ORGANIZATIONS = "appointments", "organizations"
+PRIMARY_KEYS = {APPOINTMENTS: PRIMARY_KEY, ORGANIZATIONS: ["organization_id"]}
+SCHEMAS = Path(__file__).with_name("schemas")
+
+STATE_BYTES = 8_000_000
+"""Above this, the states of a sync come near the platform's limit of 10 MiB for all streams of a connection."""
+
+_HTTP_BAD_REQUEST = 400
+
+LIMIT_REFUSALS = (
+    failures.INVALID_REQUEST,
+    failures.REQUEST_REFUSED,
+    failures.CALCOM_FAILED,
+    failures.SERVER_FAILED,
+)
+"""The kinds as which a version of the API refuses a limit above 100, with HTTP status 400."""
+
+WINDOW_FAILURES = (failures.NOT_FOUND, failures.REQUEST_REFUSED, failures.CALCOM_FAILED)
+"""The kinds as which a version of the API may fail a window that it does not know, beside INVALID_REQUEST."""
+
+
+def catalog() -> list[AirbyteStream]:
+    """The streams, as ``discover`` prints them."""
+    return [
+        AirbyteStream(
+            name=name,
+            json_schema=json.loads((SCHEMAS / f"{name}.json").read_text(encoding="utf-8")),
+            supported_sync_modes=[SyncMode.full_refresh, SyncMode.incremental],
+            source_defined_cursor=True,
+            default_cursor_field=[CURSOR_FIELD],
+            source_defined_primary_key=[[column] for column in key],
+            is_resumable=True,
+        )
+        for name, key in PRIMARY_KEYS.items()
+    ]
+
+
+@dataclass(eq=False)
+class Organization(Task):
+    """One organization: the unit of work, of failure, of memory and of state.
+
+    Attributes:
+        new_reading: Makes its reading.
+        reading: How far it was read; a retry continues it.
+        doubt: Why the window at hand may be unknown to the API: it failed for good, after an earlier one succeeded.
+        warnings: What is odd about its responses, as sentences.
+    """
+
+    new_reading: Callable[[], Reading] = field(kw_only=True)
+    reading: Reading = field(init=False)
+    doubt: OrganizationFailure | None = None
+    warnings: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.reading = self.new_reading()
+
+    def restart(self) -> None:
+        """Begin anew after an attempt that was given up, whose thread may still change the old reading."""
+        super().restart()
+        self.reading, self.doubt, self.warnings = self.new_reading(), None, []
+
+
+class Sync:
+    """One sync over all organizations.
+
+    Args:
+        config: The user's settings.
+        selected: The streams to read, by name.
+        state: The saved state of each stream, by name.
+        logger: Where the lines go.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        selected: Mapping[str, ConfiguredAirbyteStream],
+        state: Mapping[str, Mapping[str, Any]],
+        logger: logging.Logger,
+    ) -> None:
+        self._config = config
+        self._selected = selected
+        self._logger = logger
+        bookings = selected.get(APPOINTMENTS)
+        self._first = APPOINTMENTS if bookings else ORGANIZATIONS
+        self._forgets = bookings is not None and bookings.sync_mode is SyncMode.full_refresh
+        seen, self._last_reads = self._remembered(state)
+        self._state = memory.State(config.org_ids, seen if bookings and not self._forgets else {})
+        self._state_bytes = 0
+        self._limit = MAX_LIMIT
+        self._unknown_windows: set[str | None] = set()
+        self._pool: WorkerPool[Organization] = WorkerPool(config.num_workers, workers.READ)
+        self._client = Client(config, client.READ, self._pool.notify)
+        self._report = Report(
+            self._first,
+            Policy(config.skips, bookings is not None and _overwrites(bookings)),
+            self._forgets,
+            logger,
+            config.org_ids,
+            lambda: self._client.has_succeeded,
+        )
+
+    def read(self) -> Iterator[AirbyteMessage]:
+        """Yield the messages of every selected stream.
+
+        Raises:
+            AirbyteTracedException: After all of them, if the sync failed.
+        """
+        yield _status(self._first, AirbyteStreamStatus.STARTED)
+        is_running = False
+        for event in self._pool.events(self._organizations(), self._read, self._client):
+            for message in self._handle(event):
+                if message.type is Type.RECORD and not is_running:
+                    is_running = True
+                    yield _status(self._first, AirbyteStreamStatus.RUNNING)
+                yield message
+        self._report.close()
+        if APPOINTMENTS in self._selected:
+            yield from self._end(APPOINTMENTS, self._state.due(at_end=True))
+        if ORGANIZATIONS in self._selected:
+            yield from self._organization_rows()
+        self._warn_of_large_states()
+        if error := self._report.closing_error():
+            raise error
+
+    def _organizations(self) -> Iterator[Organization]:
+        """Made one by one when a worker is free, and dropped when done, since each holds the rows that were read."""
+        for org_id in self._config.org_ids:
+            new_reading = partial(Reading, self._config.statuses, self._state.of(org_id), limit=self._limit)
+            yield Organization(org_id, new_reading=new_reading)
+
+    # What a worker does.
+
+    def _read(self, organization: Organization) -> Bookings:
+        """Read an organization's windows. Runs in a worker."""
+        call, reading, warnings = organization.call, organization.reading, organization.warnings
+        while not reading.is_done:
+            if organization.doubt:
+                self._leave_out(organization)
+                continue
+            try:
+                response = self._client.get(call, reading.next, reading.limit)
+            except OrganizationFailure as failure:
+                if not self._tolerates(organization, failure):
+                    raise
+            else:
+                warnings += _oddities(response)
+                reading.take(response.rows, response.at, response.began)
+        return reading.bookings()
+
+    def _tolerates(self, organization: Organization, failure: OrganizationFailure) -> bool:
+        """Whether the API can be read otherwise: with a lower limit, or without a window that it does not know."""
+        reading = organization.reading
+        if lowers_limit(reading, failure):
+            return True
+        if not reading.may_refuse:
+            return False
+        if failure.kind is failures.INVALID_REQUEST:
+            reading.refuse()
+        elif failure.kind in WINDOW_FAILURES and reading.next in self._unknown_windows:
+            organization.doubt = failure
+        else:
+            return False
+        return True
+
+    def _leave_out(self, organization: Organization) -> None:
+        """Leave out a window that failed for good, if a plain request succeeds.
+
+        An outage would fail the plain request as well, so a window that fails through all retries beside one that
+        succeeds is one that this version of the API does not know.
+        """
+        self._client.get(organization.call, None, organization.reading.limit)
+        self._unknown_windows.add(organization.reading.next)
+        organization.reading.refuse()
+        organization.doubt = None
+
+    # What the owner of the pool does.
+
+    def _handle(
+        self, event: Finished[Organization] | Retrying[Organization] | Paused | Resumed
+    ) -> Iterable[AirbyteMessage]:
+        if isinstance(event, Paused):
+            self._logger.info(
+                f"Ravan limits the rate of requests (HTTP 429). All requests wait for {event.seconds:.0f} s."
+            )
+            reason = AirbyteStreamStatusReason(type=AirbyteStreamStatusReasonType.RATE_LIMITED)
+            return [_status(self._first, AirbyteStreamStatus.RUNNING, [reason])]
+        if isinstance(event, Resumed):
+            self._logger.info("Requests succeed again.")
+            return [_status(self._first, AirbyteStreamStatus.RUNNING)]  # the platform shows the limit until then
+        organization, failure = event.task, event.failure
+        if isinstance(event, Retrying):
+            self._logger.info(
+                f"Organization {organization.org_id}: {event.failure.seen}. Retrying in {event.seconds:.0f} s "
+                f"(try {organization.call.failures + 1} of {workers.READ.most + 1})."
+            )
+        elif event.result is not None:
+            return self._delivered(organization, event.result)
+        elif failure:
+            self._failed(organization, failure)
+        else:
+            self._report.outcomes.skip(organization.org_id, organization.call.requests)
+        return []
+
+    def _failed(self, organization: Organization, failure: OrganizationFailure) -> None:
+        reading = organization.reading
+        if failure.kind in WINDOW_FAILURES and not organization.doubt and reading.may_refuse:
+            organization.doubt = failure
+            self._pool.resume(organization)
+            return
+        self._report.outcomes.fail(organization.org_id, organization.doubt or failure, organization.call.requests)
+        if self._report.outcomes.stopped_by:
+            self._pool.close()
+            self._client.close()
+
+    def _delivered(self, organization: Organization, bookings: Bookings) -> Iterator[AirbyteMessage]:
+        """The records of an organization that was read, then a state if one is due."""
+        org_id = organization.org_id
+        self._note_limit(organization.reading.limit)
+        unreadable = sum(normalise(row, org_id) for row in bookings.rows)
+        self._warn(organization, bookings, unreadable)
+        synced_at = later_than(self._last_reads.get(org_id), datetime.now(timezone.utc))
+        outcome = Outcome(
+            READ,
+            synced_at,
+            requests=organization.call.requests,
+            bookings_read=len(bookings.rows),
+            bookings_sent=0,
+            full_windows=bookings.full,
+        )
+        if APPOINTMENTS not in self._selected:
+            self._report.read(org_id, outcome)
+            return
+        delivery = memory.compare(bookings, self._state.of(org_id), self._config.statuses, synced_at)
+        self._report.read(org_id, replace(outcome, bookings_sent=len(delivery.rows), claim=delivery.claim))
+        cursor_value = utc_text(synced_at)
+        for row in delivery.rows:
+            row[CURSOR_FIELD] = cursor_value
+            yield _record(APPOINTMENTS, row)
+        if not self._forgets:
+            self._state.keep(org_id, delivery.seen, delivered=bool(delivery.rows))
+            if state := self._state.due():
+                yield _state(APPOINTMENTS, state)
+
+    def _organization_rows(self) -> Iterator[AirbyteMessage]:
+        if self._first != ORGANIZATIONS:
+            yield _status(ORGANIZATIONS, AirbyteStreamStatus.STARTED)
+        yield _status(ORGANIZATIONS, AirbyteStreamStatus.RUNNING)
+        for org_id in self._config.org_ids:
+            outcome = self._report.outcomes[org_id]
+            yield _record(ORGANIZATIONS, organization_row(org_id, outcome, self._last_reads.get(org_id)))
+            if outcome.outcome == READ:
+                self._last_reads[org_id] = outcome.at
+        yield from self._end(ORGANIZATIONS, memory.organizations_state(self._last_reads))
+
+    def _end(self, stream: str, state: Mapping[str, Any] | None) -> Iterator[AirbyteMessage]:
+        """The stream's last state and status."""
+        if self._selected[stream].sync_mode is SyncMode.full_refresh:
+            state = {NO_CURSOR_STATE_KEY: True}
+        if state is not None:
+            self._state_bytes += len(orjson.dumps(state))
+            yield _state(stream, state)
+        failed = stream == self._first and self._report.closing_error()
+        yield _status(stream, AirbyteStreamStatus.INCOMPLETE if failed else AirbyteStreamStatus.COMPLETE)
+
+    def _note_limit(self, limit: int) -> None:
+        if limit < self._limit:
+            self._limit = limit
+            self._logger.info(f"Ravan refuses to return {MAX_LIMIT} rows at once. This sync requests {limit} at most.")
+
+    def _warn(self, organization: Organization, bookings: Bookings, unreadable: int) -> None:
+        sentences = organization.warnings
+        if bookings.anonymous:
+            sentences.append(
+                f"{bookings.anonymous} rows have no id. They are delivered, but can't be told apart by primary key."
+            )
+        if unreadable:
+            sentences.append(
+                f"{unreadable} values of {' and '.join(TIME_FIELDS)} are not ISO 8601 times. "
+                "They are delivered as they came."
+            )
+        for sentence in dict.fromkeys(sentences):
+            self._logger.warning(f"Organization {organization.org_id}: {sentence}")
+
+    def _warn_of_large_states(self) -> None:
+        if self._state_bytes > STATE_BYTES:
+            self._logger.warning(
+                f"The states of this sync have {self._state_bytes / 1e6:.1f} MB. Airbyte fails a sync whose states "
+                f"exceed 10 MiB. Split {label('org_ids')} into several connections."
+            )
+
+    def _remembered(self, state: Mapping[str, Mapping[str, Any]]) -> tuple[Mapping[str, Seen], dict[str, datetime]]:
+        """What the saved states hold: what was seen of each organization, and when each was read last."""
+        saved = {name: each for name, each in state.items() if NO_CURSOR_STATE_KEY not in each}
+        seen: Mapping[str, Seen] = {}
+        try:
+            seen = memory.parsed(saved.get(APPOINTMENTS, {}))
+        except ValueError as error:
+            warn_not_understood(self._logger, str(error))
+        last_reads = memory.last_reads(saved.get(ORGANIZATIONS, {}))
+        for org_id, each in seen.items():
+            if each.synced_at:  # the later one counts: a stream that was not selected for a while has an old state
+                last_reads[org_id] = max(each.synced_at, last_reads.get(org_id, each.synced_at))
+        return seen, {org_id: last_reads[org_id] for org_id in self._config.org_ids if org_id in last_reads}
+
+
+def lowers_limit(reading: Reading, failure: OrganizationFailure) -> bool:
+    """Lower the limit of a reading if the API may have refused it, and return whether to request again."""
+    is_bad_request = failure.facts.status == _HTTP_BAD_REQUEST
+    if not (is_bad_request and failure.kind in LIMIT_REFUSALS and reading.may_lower_limit):
+        return False
+    reading.lower_limit()
+    return True
+
+
+def warn_not_understood(logger: logging.Logger, problem: str) -> None:
+    """Log that a saved state can't be used, and what that means."""
+    logger.warning(
+        f"The saved state was not understood ({problem}), so every booking is read and sent again. "
+        "Nothing is lost; a destination that merges by primary key ends up the same."
+    )
+
+
+def _overwrites(stream: ConfiguredAirbyteStream) -> bool:
+    """Whether the destination replaces its table with the records of this sync.
+
+    A refresh that removes earlier records raises the least generation that is kept to the current one. PyAirbyte sends
+    both in every catalog, and merges the records of an incremental sync; the platform offers no incremental sync that
+    overwrites.
+    """
+    if stream.destination_sync_mode is DestinationSyncMode.overwrite:
+        return stream.sync_mode is SyncMode.full_refresh
+    return bool(stream.minimum_generation_id) and stream.minimum_generation_id == stream.generation_id
+
+
+def _oddities(response: Response) -> Iterator[str]:
+    rows, count = len(response.rows), response.count
+    if count is not None and count != rows:
+        counted = count if isinstance(count, int) else "something else"
+        yield f"Ravan returned {rows} rows but counts {counted}. The rows returned are delivered."
+    if response.repaired:
+        yield "A text held half a character. It is delivered with � in its place."
+
+
+def _record(stream: str, data: dict[str, Any]) -> AirbyteMessage:
+    record = AirbyteRecordMessage(stream=stream, data=data, emitted_at=time.time_ns() // 1_000_000)
+    return AirbyteMessage(type=Type.RECORD, record=record)
+
+
+def _state(stream: str, state: Mapping[str, Any]) -> AirbyteMessage:
+    saved = AirbyteStreamState(StreamDescriptor(name=stream), AirbyteStateBlob(state))
+    return AirbyteMessage(type=Type.STATE, state=AirbyteStateMessage(AirbyteStateType.STREAM, saved))
+
+
+def _status(
+    stream: str, status: AirbyteStreamStatus, reasons: list[AirbyteStreamStatusReason] | None = None
+) -> AirbyteMessage:
+    return as_airbyte_message(StreamDescriptor(name=stream), status, reasons)
