@@ -9,7 +9,8 @@ from datetime import datetime, timezone
 from integration_tests.conftest import BOTH, Connector
 from sandbox import FAULTS, Sandbox, generated, serving
 
-ONCE, RETRIED = "once", "retried"
+ONCE, TWICE, RETRIED = "once", "twice", "retried"
+"""How often a request is sent; twice, with a lower limit, if the API may have refused the limit."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,9 @@ LASTING = {
         CONFIG, ONCE, "not_connected", "Cal.com account connected (NOT_CONNECTED, HTTP 200)"
     ),
     "invalid-request": Expected(
-        CONFIG, ONCE, "invalid_request", "{org} as invalid (INVALID_REQUEST, HTTP 400). Check Organization IDs"
+        CONFIG, TWICE, "invalid_request", "{org} as invalid (INVALID_REQUEST, HTTP 400). Check Organization IDs"
     ),
-    "invalid-request-grpc": Expected(CONFIG, ONCE, "invalid_request", "as invalid (code 3, HTTP 400)"),
+    "invalid-request-grpc": Expected(CONFIG, TWICE, "invalid_request", "as invalid (code 3, HTTP 400)"),
     "not-found": Expected(CONFIG, ONCE, "not_found", "Ravan found nothing for organization {org} (HTTP 404)"),
     "teapot": Expected(SYSTEM, ONCE, "request_refused", "Ravan refused the request for organization {org} (HTTP 418)"),
     "calcom-error": Expected(
@@ -68,7 +69,7 @@ LASTING = {
         SYSTEM,
         ONCE,
         "other_tenant",
-        "{org} with the bookings of another organization (HTTP 200); nothing of that answer",
+        "{org} with the bookings of another organization (HTTP 200); nothing of that response",
     ),
     "other-tenants-row": Expected(SYSTEM, ONCE, "other_tenant", "with a booking of another organization in row 1"),
     "nested-row": Expected(
@@ -81,20 +82,20 @@ LASTING = {
         SYSTEM, ONCE, "wrong_shape", "does not have the documented shape (HTTP 200): it is larger than 32 MB"
     ),
     "redirect": Expected(
-        CONFIG, ONCE, "redirected", "with a redirect (HTTP 302). It was not followed, so that the Access Token stays"
+        CONFIG, ONCE, "redirected", "Ravan redirected the request for organization {org} (HTTP 302). The redirect was not followed, so that the"
     ),
     "cut": Expected(
         TRANSIENT,
         RETRIED,
         "unreachable",
-        "Could not read organization {org} from {host} (tried {tries} times): the answer was cut",
+        "Could not read organization {org} from {host} (tried {tries} times): the response was cut",
     ),
     "reset": Expected(TRANSIENT, RETRIED, "unreachable", "(tried {tries} times): the connection was reset."),
-    "stall": Expected(TRANSIENT, RETRIED, "unreachable", "(tried {tries} times): no answer came in time"),
-    "drip": Expected(TRANSIENT, RETRIED, "unreachable", "the answer did not end in time"),
-    "drip-headers": Expected(TRANSIENT, RETRIED, "unreachable", "the answer did not end in time"),
-    "drip-chunks": Expected(TRANSIENT, RETRIED, "unreachable", "the answer did not end in time"),
-    "endless-continue": Expected(TRANSIENT, RETRIED, "unreachable", "the answer did not end in time"),
+    "stall": Expected(TRANSIENT, RETRIED, "unreachable", "(tried {tries} times): no response came in time"),
+    "drip": Expected(TRANSIENT, RETRIED, "unreachable", "the response did not end in time"),
+    "drip-headers": Expected(TRANSIENT, RETRIED, "unreachable", "the response did not end in time"),
+    "drip-chunks": Expected(TRANSIENT, RETRIED, "unreachable", "the response did not end in time"),
+    "endless-continue": Expected(TRANSIENT, RETRIED, "unreachable", "the response did not end in time"),
 }
 """Faults that meet every request, and fail their organization."""
 
@@ -135,10 +136,10 @@ def _sandbox() -> Sandbox:
 
 HURRIED = """
 from dataclasses import replace
-from source_ravan_calcom import source
-source.PATIENT = replace(source.PATIENT, silence=3, answer=4.5)
+from source_ravan_calcom.ravan import client
+client.READ = replace(client.READ, read=3, response=4.5)
 """
-"""A read that waits a tenth as long for an answer: five tries at one that never ends would take minutes."""
+"""A read that waits a tenth as long for a response: five tries at one that never ends would take minutes."""
 
 
 class Background:

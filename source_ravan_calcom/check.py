@@ -16,7 +16,8 @@ from source_ravan_calcom.config import Config
 from source_ravan_calcom.ravan import client, failures
 from source_ravan_calcom.ravan.client import Client
 from source_ravan_calcom.ravan.failures import OrganizationFailure
-from source_ravan_calcom.report import READ, SKIP_REMEDY, Outcome, Outcomes, summary
+from source_ravan_calcom.ravan.throttle import Paused, Resumed
+from source_ravan_calcom.report import READ, SKIP_REMEDY, Outcome, Outcomes, log_pause, summary
 from source_ravan_calcom.sync import lowers_limit
 from source_ravan_calcom.workers import Finished, Task, WorkerPool
 
@@ -57,6 +58,8 @@ class Check:
         for event in self._pool.events(probes, self._probe, self._client):
             if isinstance(event, Finished):
                 self._record(event)
+            elif isinstance(event, (Paused, Resumed)):
+                log_pause(self._logger, event)
         self._outcomes.settle()
         return self._judged()
 

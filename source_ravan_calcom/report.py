@@ -21,6 +21,7 @@ from source_ravan_calcom.bookings.records import CURSOR_FIELD, utc_text
 from source_ravan_calcom.config import FAIL, SKIP, in_words, label
 from source_ravan_calcom.ravan import failures
 from source_ravan_calcom.ravan.failures import OrganizationFailure
+from source_ravan_calcom.ravan.throttle import Paused, Resumed
 
 READ, FAILED, NOT_ATTEMPTED = "read", "failed", "not_asked"
 """The values of ``organizations.outcome``."""
@@ -340,6 +341,14 @@ def worst(failed: Sequence[OrganizationFailure]) -> str:
     """The failure type of the whole: transient only if every cause was."""
     types = {failure.kind.failure_type for failure in failed}
     return next(each for each in (failures.CONFIG, failures.SYSTEM, failures.TRANSIENT) if each in types)
+
+
+def log_pause(logger: logging.Logger, event: Paused | Resumed) -> None:
+    """Log a pause for a rate limit, or its end."""
+    if isinstance(event, Paused):
+        logger.info(f"Ravan limits the rate of requests (HTTP 429). All requests wait for {event.seconds:.0f} s.")
+    else:
+        logger.info("Requests succeed again.")
 
 
 def organization_row(org_id: str, outcome: Outcome, last_read_at: datetime | None) -> dict[str, Any]:

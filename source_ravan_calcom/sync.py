@@ -48,7 +48,7 @@ from source_ravan_calcom.ravan import client, failures
 from source_ravan_calcom.ravan.client import Client, Response
 from source_ravan_calcom.ravan.failures import OrganizationFailure
 from source_ravan_calcom.ravan.throttle import Paused, Resumed
-from source_ravan_calcom.report import READ, Outcome, Policy, Report, organization_row
+from source_ravan_calcom.report import READ, Outcome, Policy, Report, log_pause, organization_row
 from source_ravan_calcom.workers import Finished, Retrying, Task, WorkerPool
 
 APPOINTMENTS, ORGANIZATIONS = "appointments", "organizations"
@@ -232,15 +232,12 @@ class Sync:
     def _handle(
         self, event: Finished[Organization] | Retrying[Organization] | Paused | Resumed
     ) -> Iterable[AirbyteMessage]:
-        if isinstance(event, Paused):
-            self._logger.info(
-                f"Ravan limits the rate of requests (HTTP 429). All requests wait for {event.seconds:.0f} s."
-            )
+        if isinstance(event, (Paused, Resumed)):
+            log_pause(self._logger, event)
+            # The platform shows the limit until the next status or record.
             reason = AirbyteStreamStatusReason(type=AirbyteStreamStatusReasonType.RATE_LIMITED)
-            return [_status(self._first, AirbyteStreamStatus.RUNNING, [reason])]
-        if isinstance(event, Resumed):
-            self._logger.info("Requests succeed again.")
-            return [_status(self._first, AirbyteStreamStatus.RUNNING)]  # the platform shows the limit until then
+            reasons = [reason] if isinstance(event, Paused) else None
+            return [_status(self._first, AirbyteStreamStatus.RUNNING, reasons)]
         organization, failure = event.task, event.failure
         if isinstance(event, Retrying):
             self._logger.info(

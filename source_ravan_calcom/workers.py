@@ -169,7 +169,8 @@ class WorkerPool(Generic[TaskT]):
                 task = self._running.pop(call, None)
                 if task is not None:  # else it was given up before
                     outcome = self._judged(task, result)
-                    self._start(fresh, work)  # so that the freed worker goes on while the result is printed
+                    if not isinstance(result, Exception):
+                        self._start(fresh, work)  # the freed worker goes on while the result is printed
                     yield outcome
             for _, _, task in self._later:
                 yield Finished(task, failure=task.last_failure)
