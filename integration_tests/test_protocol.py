@@ -54,11 +54,11 @@ def test_check_fails_for_the_second_organization_too(connector):
     assert output.code == 0
     assert output.check == {
         "status": "FAILED",
-        "message": "1 of 2 organizations failed (1 not connected):\n"
+        "message": "1 of 2 organizations failed: 1 not connected. To sync the others meanwhile, set Failing "
+        "Organizations (failing_organizations) to skip instead of fail. "
         f"Organization {ORGANIZATIONS['not-connected']} has no primary Cal.com account connected "
         f"(NOT_CONNECTED, HTTP 400). Connect one in Ravan, or remove {ORGANIZATIONS['not-connected']} "
-        "from Organization IDs. Ravan says: “no primary Cal.com account”\n"
-        "To go on with the others meanwhile, set Failing Organizations to skip.",
+        "from Organization IDs. Ravan says: “no primary Cal.com account”.",
     }
 
 
@@ -144,12 +144,12 @@ def test_bad_settings_are_refused_in_one_go_without_a_request(connector, sandbox
     output = connector.run(verb, config)
     said = output.check["message"] if verb == "check" else output.errors[0]["message"]
     for sentence in (
-        "Access Token holds a line break",
-        "Organization IDs entry 1 must not be empty.",
-        "Booking Statuses entry 1 is “accepted”, but can only be",
+        "Access Token (access_token) holds a line break",
+        "Organization IDs (org_ids) entry 1 holds no organization ID.",
+        "Booking Statuses (statuses) entry 1 is “accepted”, but can only be",
         "accepted is a value of the status column.",
-        "Concurrent Requests is “many”, but must be a whole number.",
-        "Unknown setting org_id; did you mean Organization IDs (`org_ids`)?",
+        "Concurrent Requests (num_workers) is “many”, but must be a whole number from 1 to 50.",
+        "Unknown setting org_id; did you mean Organization IDs (org_ids)?",
     ):
         assert sentence in said
     assert output.code == (0 if verb == "check" else 1)
@@ -161,10 +161,9 @@ def test_bad_settings_are_refused_in_one_go_without_a_request(connector, sandbox
 @pytest.mark.parametrize("verb", ["check", "read"])
 def test_a_settings_file_that_is_not_there_is_said_in_words(connector, verb):
     output = connector.run(verb, connector.directory / "nowhere.json")
-    assert output.code == 1
-    assert output.errors[0]["message"].endswith("nowhere.json can't be read: No such file or directory.")
-    if verb == "check":
-        assert output.check == {"status": "FAILED", "message": output.errors[0]["message"]}
+    said = output.check["message"] if verb == "check" else output.errors[0]["message"]
+    assert said.endswith("nowhere.json can't be read: No such file or directory.")
+    assert (output.code, len(output.errors)) == ((0, 0) if verb == "check" else (1, 1))
     assert "Traceback" not in output.stdout + output.stderr
 
 
@@ -191,11 +190,10 @@ def test_an_error_nobody_foresaw_ends_the_process_with_its_trace(connector, sand
     for number, org_id in enumerate(org_ids):
         sandbox.put(generated(org_id, 199, number, sandbox.clock.now()))
     code = (
-        "import source_ravan_calcom.run as r\n"
+        "from airbyte_cdk.entrypoint import AirbyteEntrypoint\n"
         "def broken(message, counts): raise ZeroDivisionError('nobody foresaw it')\n"
-        "from source_ravan_calcom.entrypoint import Entrypoint\n"
-        "Entrypoint.handle_record_counts = staticmethod(broken)\n"
-        "r.run()"
+        "AirbyteEntrypoint.handle_record_counts = staticmethod(broken)\n"
+        "from source_ravan_calcom import main; main.run()"
     )
     arguments = [sys.executable, "-c", code, *connector.arguments("read", connector.config(*org_ids))[1:]]
     done = subprocess.run(arguments, capture_output=True, text=True, timeout=60, check=False, env=ENVIRONMENT)
@@ -257,7 +255,6 @@ def test_no_token_and_no_attendee_in_any_log(connector, verb, pasted):
     kept = [line for line in done.stdout.splitlines() if '"type":"RECORD"' not in line]
     assert not any(TOKEN in line for line in [*kept, done.stderr])
     assert not any("example.com" in line or "Attendee 0" in line for line in [*kept, done.stderr])
-    assert verb != "read" or any("****" in line for line in kept), "the debug log shows that it masked something"
 
 
 @pytest.mark.parametrize("verb", ["check", "read"])

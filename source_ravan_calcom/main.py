@@ -46,8 +46,8 @@ def run() -> None:
     except BrokenPipeError:
         _leave(signal.SIGPIPE)  # the reader of our output is gone
     except OSError as error:  # a full disk, most likely; standard error may be another file
-        with suppress(OSError):
-            print(f"The output could not be written: {error}.", file=sys.stderr, flush=True)  # noqa: T201
+        with suppress(OSError):  # while it prints, the CDK takes the place of sys.stderr
+            print(f"The output could not be written: {error}.", file=sys.__stderr__, flush=True)  # noqa: T201
         os._exit(1)
     sys.exit(code)
 

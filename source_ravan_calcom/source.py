@@ -180,19 +180,24 @@ def _stream_states(state: list[AirbyteStateMessage] | None, logger: logging.Logg
 
 def _catalog_problem(content: Any) -> str:
     """What keeps a file from being a configured catalog: the stream and its value, as far as that can be told."""
-    streams = content.get("streams") if isinstance(content, dict) else None
+    fields = content if isinstance(content, dict) else {}
+    streams = fields.get("streams")
+    if "catalog" in fields or any("supported_sync_modes" in each for each in _objects(streams)):
+        return (
+            "it is what discover printed. A configured catalog says for each stream how it is synced; the README shows "
+            "one"
+        )
     if not isinstance(streams, list):
         return "it has no list of streams"
     modes = {"sync_mode": SyncMode, "destination_sync_mode": DestinationSyncMode}
-    for each in streams:
-        if not isinstance(each, dict) or not isinstance(each.get("stream"), dict):
-            return (
-                "it is what discover printed. A configured catalog says for each stream how it is synced; the README "
-                "shows one"
-            )
-        name = each["stream"].get("name")
+    for each in _objects(streams):
         for field, known in modes.items():
-            values = [mode.value for mode in known]
-            if each.get(field) not in values:
-                return f"{field} of stream {name} is {each.get(field)!r}, but can only be {' or '.join(values)}"
+            values, value = [mode.value for mode in known], each.get(field)
+            if value not in values:
+                name = next((stream.get("name") for stream in _objects([each.get("stream")])), None)
+                return f"{field} of stream {name} is {value!r}, but can only be {' or '.join(values)}"
     return "a field is missing or has another type than the protocol's"
+
+
+def _objects(values: Any) -> list[dict[str, Any]]:
+    return [each for each in values if isinstance(each, dict)] if isinstance(values, list) else []
