@@ -47,7 +47,7 @@ def run() -> None:
         _leave(signal.SIGPIPE)  # the reader of our output is gone
     except OSError as error:  # a full disk, most likely; standard error may be another file
         with suppress(OSError):  # while it prints, the CDK takes the place of sys.stderr
-            print(f"The output could not be written: {error}.", file=sys.__stderr__, flush=True)  # noqa: T201
+            print(f"The output could not be written: {error}.", file=sys.__stderr__, flush=True)
         os._exit(1)
     sys.exit(code)
 
