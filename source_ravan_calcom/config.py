@@ -13,46 +13,29 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-SPEC_FILE = Path(__file__).with_name("spec.json")
+SKIP = "skip"  # of Failing Organizations
+SOON = timedelta(days=7)  # so long before a token expires, a caution says so
+SHOWN_LENGTH = 60  # characters of a refused value that are repeated
 
-FAIL, SKIP = "fail", "skip"
-"""The values of Failing Organizations."""
-
+# Every default that API URL has had, the current one last. Airbyte stores the default in each source: append a new one
+# here when spec.json gets it, and sources that store an earlier one use the new one.
 API_URLS = ("https://api.ravan.ai",)
-"""Every default that API URL has had, the current one last.
+# The hosts that requests reach unencrypted and without a proxy; the last two lead out of a container.
+THIS_MACHINE = ("localhost", "127.0.0.1", "[::1]", "host.docker.internal", "host.containers.internal")
+NOT_FILTERS = ("accepted", "pending", "rejected", "awaiting_host")  # values of the status column
 
-Airbyte stores the default in each source. When spec.json gets a new default, append it here: sources that store an
-earlier one then use the new one.
-"""
-
-THIS_MACHINE = frozenset({"localhost", "127.0.0.1", "::1", "host.docker.internal", "host.containers.internal"})
-"""The hosts that requests reach unencrypted and without a proxy; the last two lead out of a container."""
-
-NOT_FILTERS = ("accepted", "pending", "rejected", "awaiting_host")
-"""Values of the status column that look like a filter."""
-
-SOON = timedelta(days=7)
-"""How long before a token expires a caution says so."""
-
-SHOWN_LENGTH = 60
-"""How much of a refused value is repeated, in characters."""
-
+_API_URL = re.compile(r"(https?)://([\w.-]+|\[[\da-f:.]+])(:\d{1,5})?(/[^\s?#]*)?", re.IGNORECASE)
 _BEARER = re.compile(r"\ABearer(?:\s+|\Z)", re.IGNORECASE)
-
-# RFC 6750's b64token. No encoder of logs rewrites any of its characters, so a token is always masked.
-_TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
+_TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")  # RFC 6750; no encoder of logs rewrites it, so it is always masked
 _JWT_BEGINS = "eyJ"
-
 # Lists of IDs are pasted from sheets, JSON and mails, with invisible spaces, quotes and brackets.
 _SEPARATORS = re.compile(r"[\s,;\u200b\u2060\ufeff]+")
 _WRAPPING = "\"'`“”„‘’‚«»‹›[](){}<>"  # noqa: RUF001
 _ORG_ID = re.compile(r"(?=.*[A-Za-z0-9])[\w.:~@|+-]*[\w~@|+-]", re.ASCII)
-
 _CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 
 
@@ -63,8 +46,8 @@ class InvalidConfig(ValueError):
 @cache
 def connection_specification() -> Mapping[str, Any]:
     """Return the JSON schema of the settings, as ``spec`` prints it."""
-    specification: Mapping[str, Any] = json.loads(SPEC_FILE.read_bytes())["connectionSpecification"]
-    return specification
+    specification: dict[str, Mapping[str, Any]] = json.loads(Path(__file__).with_name("spec.json").read_bytes())
+    return specification["connectionSpecification"]
 
 
 def title(name: str) -> str:
@@ -90,27 +73,17 @@ def one_line(text: str, length: int) -> str:
 
 @dataclass(frozen=True)
 class Config:
-    """The settings of one connection, ready to use.
+    """The settings of one connection, ready to use."""
 
-    Attributes:
-        access_token: The bare token, without ``Bearer`` and white space.
-        org_ids: At least one organization ID, each once, in the user's order.
-        statuses: The Cal.com filters to read; empty means every booking.
-        agent_id: The agent ID that Ravan stamps onto rows, if any.
-        failing_organizations: ``fail`` or ``skip``.
-        num_workers: The number of concurrent requests, 1 to 50.
-        api_url: Scheme, host and path prefix, without a trailing slash.
-        cautions: Sentences about settings that can be used but are probably mistakes.
-    """
-
-    access_token: str
-    org_ids: tuple[str, ...]
-    statuses: tuple[str, ...]
+    access_token: str  # without "Bearer" and white space
+    org_ids: tuple[str, ...]  # at least one, each once, in the user's order
+    statuses: tuple[str, ...]  # Cal.com's filters; empty for every booking
     agent_id: str | None
     failing_organizations: str
     num_workers: int
-    api_url: str
-    cautions: tuple[str, ...] = ()
+    api_url: str  # scheme, host and path prefix, without a trailing slash
+    token_expires_at: datetime | None = None  # None where the token does not say
+    cautions: tuple[str, ...] = ()  # sentences about settings that can be used but are probably mistakes
 
     @classmethod
     def parse(cls, settings: Mapping[str, Any]) -> Config:
@@ -126,18 +99,19 @@ class Config:
         problems = []
         for name, field in specification["properties"].items():
             value = settings.get(name)
-            if value is None or (isinstance(value, str) and not value.strip()):
+            if value in (None, []) or (isinstance(value, str) and not value.strip()):
                 value = field.get("default")
+            if value is None and name in specification["required"]:
+                problems.append(f"{label(name)} is missing.")
             try:
                 values[name] = None if value is None else _READERS[name](label(name), value, field)
             except InvalidConfig as error:
                 problems.append(str(error))
-            if value is None and name in specification["required"]:
-                problems.append(f"{label(name)} is missing.")
-        unknown = [*_unknown(settings)]
+        cautions = [*_unknown(settings)]
         if problems:
-            raise InvalidConfig(" ".join((*problems, *unknown)))
-        return cls(**values, cautions=(*unknown, *_expiry(values["access_token"])))
+            raise InvalidConfig(" ".join((*problems, *cautions)))
+        expires = token_expiry(values["access_token"])
+        return cls(**values, token_expires_at=expires, cautions=(*cautions, *_expiry(expires)))
 
     def as_settings(self) -> dict[str, Any]:
         """Return the settings that were parsed, normalised, without those that are empty."""
@@ -147,29 +121,21 @@ class Config:
     @property
     def host(self) -> str:
         """The API's host and port, for messages."""
-        return urlsplit(self.api_url).netloc
+        return self.api_url.split("/")[2]
 
     @property
     def on_loopback(self) -> bool:
         """Whether the API is on this machine, as the sandbox is."""
-        return urlsplit(self.api_url).hostname in THIS_MACHINE
+        return re.sub(r":\d+\Z", "", self.host.lower()) in THIS_MACHINE
 
     @property
     def skips(self) -> bool:
         """Whether an organization that can't be read is skipped instead of failing the sync."""
         return self.failing_organizations == SKIP
 
-    @property
-    def token_expires_at(self) -> datetime | None:
-        """When the token expires, or ``None`` where it does not say."""
-        return token_expiry(self.access_token)
-
 
 def token_expiry(token: str) -> datetime | None:
-    """Return when a token expires, or ``None`` where it does not say.
-
-    The token is not verified: only sentences depend on the result. An ``exp`` of 0 means none, as in Go's libraries.
-    """
+    """Return when a token expires, or ``None`` where it does not say: an ``exp`` of 0 is none, as in Go's libraries."""
     try:
         payload = token.split(".")[1]
         ends = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))["exp"]
@@ -178,10 +144,9 @@ def token_expiry(token: str) -> datetime | None:
         return None
 
 
-def _expiry(token: str) -> Iterator[str]:
-    ends, now = token_expiry(token), datetime.now(timezone.utc)
-    if ends and ends < now:
-        # Not refused: this machine's clock may be wrong, and the API decides.
+def _expiry(ends: datetime | None) -> Iterator[str]:
+    now = datetime.now(timezone.utc)
+    if ends and ends < now:  # not refused: this machine's clock may be wrong, and the API decides
         yield (
             f"{label('access_token')} expired on {in_words(ends)}, by this machine's clock. "
             "Paste a new token into it if Ravan refuses this one."
@@ -193,18 +158,16 @@ def _expiry(token: str) -> Iterator[str]:
 def _unknown(settings: Mapping[str, Any]) -> Iterator[str]:
     known = list(connection_specification()["properties"])
     for name in settings:
-        if name in known or name.startswith("__"):  # the platform's own begin so
-            continue
-        close = difflib.get_close_matches(name.lower(), known, n=1)
-        hint = f"; did you mean {label(close[0])}?" if close else ", which is ignored."
-        yield f"Unknown setting {one_line(name, SHOWN_LENGTH)}{hint}"
+        if name not in known and not name.startswith("__"):  # Airbyte's own begin so
+            close = difflib.get_close_matches(name.lower(), known, n=1)
+            hint = f"; did you mean {label(close[0])}?" if close else ", which is ignored."
+            yield f"Unknown setting {one_line(name, SHOWN_LENGTH)}{hint}"
 
 
+# A reader takes the subject of its sentences, a value, and the part of the spec that describes the value.
+# It returns the value as the connector uses it, or raises InvalidConfig.
 Field = Mapping[str, Any]
-"""The part of the spec that describes one value."""
-
 Reader = Callable[[str, Any, Field], Any]
-"""Takes the subject of its sentences, a value and its field; returns the value as the connector uses it, or raises."""
 
 
 def _refused(subject: str, value: Any, problem: str) -> InvalidConfig:
@@ -235,7 +198,7 @@ def _choice(subject: str, value: Any, field: Field) -> str:
     return str(value)
 
 
-def _list(subject: str, values: Any, field: Field, read: Reader) -> list[Any]:
+def _list(subject: str, values: Any, field: Field, read: Reader) -> tuple[Any, ...]:
     if not isinstance(values, list):
         raise _refused(subject, values, "must be a list")
     taken, problems = [], []
@@ -246,43 +209,30 @@ def _list(subject: str, values: Any, field: Field, read: Reader) -> list[Any]:
             problems.append(str(error))
     if problems:
         raise InvalidConfig(" ".join(problems))
-    return taken
-
-
-def _statuses(subject: str, value: Any, field: Field) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(_list(subject, value, field, _choice)))
+    return tuple(dict.fromkeys(taken))
 
 
 def _access_token(subject: str, value: Any, field: Field) -> str:
     token = _BEARER.sub("", _text(subject, value, field))
-    if not token:
-        raise InvalidConfig(f"{subject} holds nothing but the word Bearer. Paste the token after it.")
     if not _TOKEN.fullmatch(token):
         raise InvalidConfig(
-            f"{subject} holds a line break, a space or another character that a token never has. "
+            f"{subject} is incomplete, or holds a line break, a space or another character that a token never has. "
             "Copy it again from Ravan, in one piece."
         )
     return token
 
 
 def _org_ids(subject: str, value: Any, field: Field) -> tuple[str, ...]:
-    org_ids = [org_id for entry in _list(subject, value, field, _org_ids_in) for org_id in entry]
-    if not org_ids:
-        raise InvalidConfig(f"{subject} must hold at least one organization ID.")
-    first: dict[str, str] = {}
-    for org_id in org_ids:
-        spelled = first.setdefault(org_id.lower(), org_id)
-        if spelled != org_id:
-            raise InvalidConfig(
-                f"{subject} holds “{spelled}” and “{org_id}”, the same organization in upper and lower case. "
-                "Remove one of them."
-            )
-    return tuple(first.values())
+    spellings: dict[str, str] = {}
+    for org_id in (org_id for entry in _list(subject, value, field, _org_ids_in) for org_id in entry):
+        if spellings.setdefault(org_id.lower(), org_id) != org_id:
+            raise InvalidConfig(f"{subject} holds “{org_id}” twice, in upper and lower case. Remove one.")
+    return tuple(spellings.values())
 
 
-def _org_ids_in(subject: str, value: Any, field: Field) -> list[str]:
+def _org_ids_in(subject: str, value: Any, field: Field) -> tuple[str, ...]:
     pieces = (piece.strip(_WRAPPING) for piece in _SEPARATORS.split(_text(subject, value, field)))
-    org_ids = [piece for piece in pieces if piece]
+    org_ids = tuple(piece for piece in pieces if piece)
     if not org_ids:
         raise InvalidConfig(f"{subject} holds no organization ID.")
     if any(org_id.startswith(_JWT_BEGINS) for org_id in org_ids):
@@ -295,25 +245,17 @@ def _org_ids_in(subject: str, value: Any, field: Field) -> list[str]:
 
 def _api_url(subject: str, value: Any, field: Field) -> str:
     url = _text(subject, value, field).rstrip("/")
-    try:
-        parts = urlsplit(url)
-        hostname, _ = parts.hostname, parts.port
-    except ValueError:
-        hostname, parts = None, urlsplit("")
-    if not hostname or parts.scheme not in ("http", "https") or "@" in parts.netloc:  # not shown: it may hold a login
-        raise InvalidConfig(f"{subject} must be an address like {field['default']}.")
-    if parts.scheme == "http" and hostname not in THIS_MACHINE:
-        raise InvalidConfig(
-            f"{subject} must begin with https://, so that the access token is sent encrypted; "
-            "http:// is only for an address on this machine."
-        )
+    match = _API_URL.fullmatch(url)
+    if not match or (match[1].lower() == "http" and match[2].lower() not in THIS_MACHINE):
+        # The value is not shown: it may hold a password.
+        raise InvalidConfig(f"{subject} must be an address like {field['default']}; http is only for this machine.")
     return str(field["default"]) if url in API_URLS else url
 
 
 _READERS: Mapping[str, Reader] = {
     "access_token": _access_token,
     "org_ids": _org_ids,
-    "statuses": _statuses,
+    "statuses": partial(_list, read=_choice),
     "agent_id": _text,
     "failing_organizations": _choice,
     "num_workers": _whole_number,
@@ -322,11 +264,7 @@ _READERS: Mapping[str, Reader] = {
 
 
 def load(path: str | Path, noun: str = "configuration") -> Any:
-    """Read a JSON file, with or without a byte order mark.
-
-    Args:
-        path: Where it is.
-        noun: What it holds, for the sentences: ``configuration``, ``catalog`` or ``state``.
+    """Read a JSON file, with or without a byte order mark; sentences call it “the ``noun`` file”.
 
     Raises:
         InvalidConfig: It can't be read, or is not JSON. Nothing of its content is repeated.
@@ -335,48 +273,39 @@ def load(path: str | Path, noun: str = "configuration") -> Any:
     try:
         content = Path(path).read_bytes()
         return json.loads(content.decode(json.detect_encoding(content)))
-    except PermissionError:
-        raise InvalidConfig(
-            f"{file} can't be read: the connector runs as user ID {os.geteuid()}, which needs read permission."
-        ) from None
     except OSError as error:
-        raise InvalidConfig(f"{file} can't be read: {error.strerror}.") from None
+        denied = isinstance(error, PermissionError)
+        reason = f"user ID {os.geteuid()}, the connector's, needs read permission" if denied else error.strerror
+        raise InvalidConfig(f"{file} can't be read: {reason}.") from None
     except json.JSONDecodeError as error:
-        at, mistake = _json_mistake(error)
+        at, mistake = _json_mistake(error.doc, error.pos, error.msg)
         line, column = error.doc.count("\n", 0, at) + 1, at - error.doc.rfind("\n", 0, at)
         raise InvalidConfig(f"{file} is not valid JSON at line {line}, column {column}: {mistake}.") from None
     except (ValueError, RecursionError):
         raise InvalidConfig(f"{file} is not valid JSON in UTF-8.") from None
 
 
-_TRAILING_COMMA = re.compile(r",\s*[}\]]")
-
 _COMMA_MISSING = "a comma is missing here"
-
-_JSON_MISTAKES = (
-    # The parser's message, the text at its position, and what a person is told: the first row that matches.
-    (r"", r"\s*\Z", "the file ends here, too early"),
-    (r"", r"['‘’“”„`]", 'text stands in straight double quotes (")'),  # noqa: RUF001
-    (r"", r"//|/\*|#", "JSON has no comments, remove this one"),
-    (r"Expecting ','", r"[}\]]", "this bracket does not match the open one"),
-    (r"Expecting ','", r"", _COMMA_MISSING),
-    (r"Expecting ':'", r"", "a colon is missing here"),
-    (r"Expecting property", r"", "a name in double quotes is expected here"),
-    (r"Expecting value", r"", "a value is expected here; text stands in double quotes"),
-    (r"Invalid control|Unterminated", r"", "text needs a closing quote on the same line, and can't hold a tab"),
-    (r"Extra data", r"", "the file must end here, remove the rest"),
-    (r"", r"", "the JSON is damaged here"),
+_JSON_MISTAKES = (  # the parser's message, the text at its position, and what a person is told; the first that matches
+    ("", r"\s*\Z", "the file ends here, too early"),
+    ("", r"['‘’“”„`]", 'text stands in straight double quotes (")'),  # noqa: RUF001
+    ("", r"//|/\*|#", "JSON has no comments, remove this one"),
+    ("Expecting ','", r"[}\]]", "this bracket does not match the open one"),
+    ("Expecting ','", "", _COMMA_MISSING),
+    ("Expecting ':'", "", "a colon is missing here"),
+    ("Expecting property", "", "a name in double quotes is expected here"),
+    ("Expecting value", "", "a value is expected here; text stands in double quotes"),
+    ("Invalid control|Unterminated", "", "text needs a closing quote on the same line, and can't hold a tab"),
+    ("Extra data", "", "the file must end here, remove the rest"),
+    ("", "", "the JSON is damaged here"),
 )
 
 
-def _json_mistake(error: json.JSONDecodeError) -> tuple[int, str]:
+def _json_mistake(text: str, at: int, message: str) -> tuple[int, str]:
     """Return where a mistake is, and what it is. The parser points behind a wrong or a missing comma."""
-    text, at = error.doc, error.pos
     before = len(text[:at].rstrip())
     comma = at if text.startswith(",", at) else max(before - 1, 0)
-    if _TRAILING_COMMA.match(text, comma):
+    if re.match(r",\s*[}\]]", text[comma:]):
         return comma, "remove this comma, nothing follows it"
-    mistake = next(
-        told for said, found, told in _JSON_MISTAKES if re.match(said, error.msg) and re.compile(found).match(text, at)
-    )
+    mistake = next(row[2] for row in _JSON_MISTAKES if re.match(row[0], message) and re.match(row[1], text[at:]))
     return (before if mistake is _COMMA_MISSING else at), mistake
