@@ -63,12 +63,16 @@ def rule_every_setting_is_described(field):
     return len(field["description"]) > 20 and field["description"].endswith(".")
 
 
+def rule_the_description_reads_the_same_as_html(field):
+    return not re.search(r"[`<>&*\n]|]\(", field["description"])
+
+
 def rule_only_what_the_ui_understands(field):
-    return set(field) <= UNDERSTOOD_BY_THE_UI
+    return set(field) | set(field.get("items", {})) <= UNDERSTOOD_BY_THE_UI
 
 
 def rule_a_pattern_is_described_for_people(field):
-    return ("pattern" in field) == ("pattern_descriptor" in field)
+    return all(("pattern" in part) == ("pattern_descriptor" in part) for part in (field, field.get("items", {})))
 
 
 def rule_lists_hold_texts(field):
@@ -112,6 +116,19 @@ def test_the_order_has_no_gaps():
 def test_only_the_token_is_secret_and_only_the_address_is_hidden():
     assert [name for name, field in FIELDS.items() if field.get("airbyte_secret")] == ["access_token"]
     assert [name for name, field in FIELDS.items() if field.get("airbyte_hidden")] == ["api_url"]
+
+
+def test_the_settings_that_everybody_decides_on_stand_outside_the_closed_section():
+    always_shown = [name for name, field in FIELDS.items() if field.get("always_show")]
+    assert always_shown == ["access_token", "org_ids", "failing_organizations"]
+    assert [*SPEC["required"], "failing_organizations"] == always_shown
+
+
+def test_the_choice_between_fail_and_skip_names_what_airbyte_does_after_failures():
+    description = FIELDS["failing_organizations"]["description"]
+    assert 'Choose "skip" for two or more organizations' in description
+    assert "30 failed jobs in a row or 7 days" in description
+    assert FIELDS["failing_organizations"]["default"] == "fail"  # an existing connection keeps its behaviour
 
 
 def test_the_spec_is_json_schema():
