@@ -1,7 +1,4 @@
-"""The settings: read from a file, validated, normalised, and refused in plain words.
-
-Only the standard library is imported, so that a mistake is reported before the CDK is imported, which takes seconds.
-"""
+"""The settings: read from a file, validated, normalised. Without the CDK, whose import takes seconds."""
 
 from __future__ import annotations
 
@@ -17,7 +14,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-SKIP = "skip"  # of Failing Organizations
+FAIL, SKIP = "fail", "skip"  # of Failing Organizations
 SOON = timedelta(days=7)  # so long before a token expires, a caution says so
 SHOWN_LENGTH = 60  # characters of a refused value that are repeated
 
@@ -231,8 +228,8 @@ def _org_ids(subject: str, value: Any, field: Field) -> tuple[str, ...]:
 
 
 def _org_ids_in(subject: str, value: Any, field: Field) -> tuple[str, ...]:
-    pieces = (piece.strip(_WRAPPING) for piece in _SEPARATORS.split(_text(subject, value, field)))
-    org_ids = tuple(piece for piece in pieces if piece)
+    pieces = _SEPARATORS.split(_text(subject, value, field))
+    org_ids = tuple(filter(None, (piece.strip(_WRAPPING) for piece in pieces)))
     if not org_ids:
         raise InvalidConfig(f"{subject} holds no organization ID.")
     if any(org_id.startswith(_JWT_BEGINS) for org_id in org_ids):
@@ -285,16 +282,14 @@ def load(path: str | Path, noun: str = "configuration") -> Any:
         raise InvalidConfig(f"{file} is not valid JSON in UTF-8.") from None
 
 
-_COMMA_MISSING = "a comma is missing here"
+_MISSING = "a comma or a bracket is missing here"
 _JSON_MISTAKES = (  # the parser's message, the text at its position, and what a person is told; the first that matches
     ("", r"\s*\Z", "the file ends here, too early"),
     ("", r"['‘’“”„`]", 'text stands in straight double quotes (")'),  # noqa: RUF001
     ("", r"//|/\*|#", "JSON has no comments, remove this one"),
-    ("Expecting ','", r"[}\]]", "this bracket does not match the open one"),
-    ("Expecting ','", "", _COMMA_MISSING),
+    ("Expecting ','", "", _MISSING),
     ("Expecting ':'", "", "a colon is missing here"),
-    ("Expecting property", "", "a name in double quotes is expected here"),
-    ("Expecting value", "", "a value is expected here; text stands in double quotes"),
+    ("Expecting", "", "a name or a value is expected here; text stands in double quotes"),
     ("Invalid control|Unterminated", "", "text needs a closing quote on the same line, and can't hold a tab"),
     ("Extra data", "", "the file must end here, remove the rest"),
     ("", "", "the JSON is damaged here"),
@@ -308,4 +303,4 @@ def _json_mistake(text: str, at: int, message: str) -> tuple[int, str]:
     if re.match(r",\s*[}\]]", text[comma:]):
         return comma, "remove this comma, nothing follows it"
     mistake = next(row[2] for row in _JSON_MISTAKES if re.match(row[0], message) and re.match(row[1], text[at:]))
-    return (before if mistake is _COMMA_MISSING else at), mistake
+    return (before if mistake is _MISSING else at), mistake

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta, timezone
 
 import jwt
 import pytest
+from jsonschema import Draft7Validator
 
 from source_ravan_calcom import config
 from source_ravan_calcom.config import (
@@ -76,6 +77,13 @@ def test_every_setting_is_taken():
     assert (settings.statuses, settings.agent_id, settings.skips) == (("past", "cancelled"), "g", True)
     assert (repr(settings.num_workers), settings.host) == ("3", "proxy.example")
     assert not parsed().skips
+
+
+def test_the_settings_as_the_connector_uses_them_are_the_same_settings_and_fit_the_spec():
+    settings = parsed(access_token="Bearer t.o.k", org_ids=["a,b"], statuses=["past"], num_workers=2.0, agent_id=" ")
+    assert Config.parse(settings.as_settings()) == settings
+    assert Draft7Validator(connection_specification()).is_valid(settings.as_settings())
+    assert settings.as_settings()["org_ids"] == ["a", "b"]
 
 
 @pytest.mark.parametrize("empty", [None, "", " \n"])
@@ -399,8 +407,8 @@ def test_a_file_is_read_with_and_without_a_byte_order_mark(encoding, written):
         ('{"a": 1,}', 1, 8, "remove this comma, nothing follows it"),
         ('{"a": [\n  "b",\n\n  "c" ,\n\n]}', 4, 7, "remove this comma, nothing follows it"),
         ("{,}", 1, 2, "remove this comma, nothing follows it"),
-        ('{\n  "a": 1\n  "b": 2\n}', 2, 9, "a comma is missing here"),
-        ('["a"\n\n\n"b"]', 1, 5, "a comma is missing here"),
+        ('{\n  "a": 1\n  "b": 2\n}', 2, 9, "a comma or a bracket is missing here"),
+        ('["a"\n\n\n"b"]', 1, 5, "a comma or a bracket is missing here"),
         ('{"a": 1', 1, 8, "the file ends here, too early"),
         ('{"a": 1,\n', 2, 1, "the file ends here, too early"),
         ("", 1, 1, "the file ends here, too early"),
@@ -409,10 +417,10 @@ def test_a_file_is_read_with_and_without_a_byte_order_mark(encoding, written):
         ("// a\n{}", 1, 1, "JSON has no comments, remove this one"),
         ('{"a": 1, # a\n"b": 2}', 1, 10, "JSON has no comments, remove this one"),
         ('{"a": 1 /* a */}', 1, 9, "JSON has no comments, remove this one"),
-        ('{"a": ["b"}', 1, 11, "this bracket does not match the open one"),
+        ('{"a": ["b"}', 1, 11, "a comma or a bracket is missing here"),
         ('{"a" 1}', 1, 6, "a colon is missing here"),
-        ("{a: 1}", 1, 2, "a name in double quotes is expected here"),
-        ('{"a": b}', 1, 7, "a value is expected here; text stands in double quotes"),
+        ("{a: 1}", 1, 2, "a name or a value is expected here; text stands in double quotes"),
+        ('{"a": b}', 1, 7, "a name or a value is expected here; text stands in double quotes"),
         ('{"a": "b\n"}', 1, 9, "text needs a closing quote on the same line, and can't hold a tab"),
         ('{"a": "b}', 1, 7, "text needs a closing quote on the same line, and can't hold a tab"),
         ('{"a": 1}\n}', 2, 1, "the file must end here, remove the rest"),
