@@ -19,26 +19,29 @@ ENFORCED = ("properties", "items", "required", "pattern", "minimum", "maximum", 
 
 Form = validators.create({}, {keyword: Draft7Validator.VALIDATORS[keyword] for keyword in ENFORCED})
 
-FIRST, SECOND, THIRD = IDS = (
+IDS = (
     "3f2b8c1e-5a4d-4e6f-9b7a-1c2d3e4f5a6b",
     "0d9c7b6a-1111-4222-8333-444455556666",
     "ffffffff-0000-4000-8000-abcdefabcdef",
 )
 
-PASTES = {
-    "a column of a sheet": f"{FIRST}\n{SECOND}\n{THIRD}\n",
-    "a column of a sheet on Windows": f"{FIRST}\r\n{SECOND}\r\n{THIRD}",
-    "a row of a sheet": f"{FIRST}\t{SECOND}\t{THIRD}",
-    "spaces": f"  {FIRST} {SECOND}  {THIRD} ",
-    "commas": f"{FIRST}, {SECOND},{THIRD},",
-    "semicolons": f"{FIRST};{SECOND}; {THIRD}",
-    "commas and semicolons": f"{FIRST};{SECOND},{THIRD}",
-    "JSON": f'["{FIRST}", "{SECOND}", "{THIRD}"]',
-    "JSON on several lines": f'[\n  "{FIRST}",\n  "{SECOND}",\n  "{THIRD}"\n]\n',
-    "Python": f"('{FIRST}', '{SECOND}', '{THIRD}')",
-    "a mail": f"“{FIRST}”, ‘{SECOND}’\u00a0<{THIRD}>\u200b",  # noqa: RUF001
-    "duplicates": f"{FIRST}\n{SECOND}\n{FIRST}\n{THIRD}\n{SECOND}",
-}
+
+def pastes(a: str, b: str, c: str) -> dict[str, str]:
+    """The same list of three IDs, in the forms in which people have it."""
+    return {
+        "a column of a sheet": f"{a}\n{b}\n{c}\n",
+        "a column of a sheet on Windows": f"{a}\r\n{b}\r\n{c}",
+        "a row of a sheet": f"{a}\t{b}\t{c}",
+        "spaces": f"  {a} {b}  {c} ",
+        "commas": f"{a}, {b},{c},",
+        "semicolons": f"{a};{b}; {c}",
+        "commas and semicolons": f"{a};{b},{c}",
+        "JSON": f'["{a}", "{b}", "{c}"]',
+        "JSON on several lines": f'[\n  "{a}",\n  "{b}",\n  "{c}"\n]\n',
+        "Python": f"('{a}', '{b}', '{c}')",
+        "a mail": f"“{a}”, ‘{b}’\u00a0<{c}>\u200b",  # noqa: RUF001
+        "duplicates": f"{a}\n{b}\n{a}\n{c}\n{b}",
+    }
 
 
 def form_refuses(spec: dict[str, Any], values: dict[str, Any]) -> list[str]:
@@ -62,7 +65,7 @@ def connector_refuses(values: dict[str, Any]) -> str:
     return ""
 
 
-@pytest.mark.parametrize("pasted", PASTES.values(), ids=PASTES)
+@pytest.mark.parametrize("pasted", pastes(*IDS).values(), ids=pastes(*IDS))
 def test_a_list_of_ids_is_the_same_in_whatever_form_it_is_pasted(pasted):
     values = {"access_token": "t", "org_ids": chips(pasted)}
     assert form_refuses(SPEC, values) == []
@@ -88,7 +91,7 @@ def test_an_entry_without_an_id_is_refused_by_the_form_and_by_the_connector(blan
 def test_the_form_completes_its_sentence_with_an_example_that_it_accepts():
     items = SPEC["properties"]["org_ids"]["items"]
     sentence = f"The value must match the pattern {items['pattern_descriptor']}"
-    assert sentence == f"The value must match the pattern of an organization ID, such as {FIRST}"
+    assert sentence == f"The value must match the pattern of an organization ID, such as {IDS[0]}"
 
 
 def test_an_emptied_required_setting_is_refused_by_the_form():
