@@ -62,7 +62,7 @@ bench: $(VENV)/tests.done
 	@$(BIN)/python -m benchmarks
 
 clean:
-	rm -rf $(VENV) .python .image .coverage build dist *.egg-info
+	rm -rf $(VENV) .envs .python .image .coverage build dist *.egg-info
 
 $(VENV)/%.done: setup.py requirements-tests.lock
 	@scripts/venv "$(PYTHON)" "$(VENV)" "$*"
