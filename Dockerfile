@@ -31,4 +31,5 @@ USER airbyte
 WORKDIR /airbyte
 ENTRYPOINT ["/opt/connector/bin/source-ravan-calcom"]
 LABEL io.airbyte.version=0.2.0 \
+      org.opencontainers.image.version=0.2.0 \
       io.airbyte.name=airbyte/source-ravan-calcom

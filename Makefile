@@ -32,7 +32,7 @@ sync: $(VENV)/quickstart.done
 sandbox: $(VENV)/quickstart.done
 	@$(BIN)/python -m sandbox $(if $(PORT),--port "$(PORT)")
 
-unit: $(VENV)/tests.done
+unit: $(VENV)/unit.done
 	@$(BIN)/python -m pytest --quiet unit_tests $(ARGS)
 
 test: $(VENV)/tests.done
@@ -64,6 +64,6 @@ bench: $(VENV)/tests.done
 clean:
 	rm -rf $(VENV) .envs .python .image .coverage build dist *.egg-info
 
-$(VENV)/%.done: setup.py requirements-tests.lock
+$(VENV)/%.done: pyproject.toml requirements-tests.lock
 	@scripts/venv "$(PYTHON)" "$(VENV)" "$*"
 	@touch "$@"

@@ -119,7 +119,7 @@ def serving(service: Service) -> Iterator[str]:
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout
-            yield f"http://127.0.0.1:{int(process.stdout.readline())}"
+            yield f"http://127.0.0.1:{int(process.stdout.readline())}"  # ignore-https-check
         finally:
             process.terminate()
 

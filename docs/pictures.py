@@ -40,7 +40,7 @@ def second_sync() -> str:
     """What ``make sync`` prints to somebody who has run it before, with its colours."""
     with tempfile.TemporaryDirectory() as name:
         # As in a fresh clone, next to which no other file of the user's is touched.
-        for part in ("Makefile", "setup.py", "scripts", ".venv", "quickstart", "sandbox"):
+        for part in ("Makefile", "pyproject.toml", "scripts", ".venv", "quickstart", "sandbox"):
             (Path(name) / part).symlink_to(ROOT / part)
         environment = {**os.environ, "FORCE_COLOR": "1", "COLUMNS": str(COLUMNS)}
         for _ in range(2):
@@ -55,8 +55,11 @@ def second_sync() -> str:
     return done.stdout
 
 
-_TERMINAL = """\
-<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img">
+SVG = '<svg xmlns="http://www.w3.org/2000/svg"'  # ignore-https-check
+
+_TERMINAL = (
+    SVG
+    + """ viewBox="0 0 {width} {height}" role="img">
 <title>make sync</title>
 <style>
 .{unique_id}-matrix {{
@@ -79,6 +82,7 @@ _TERMINAL = """\
 </g>
 </svg>
 """
+)
 
 
 def terminal(command: str, printed: str) -> str:
@@ -123,8 +127,9 @@ WINDOWS = (
 LEFT, WIDTH, TOP, ROW, BAR = 110, 640, 40, 30, 22
 LETTER = 7  # width in pixels, about
 
-_WINDOWS = """\
-<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img">
+_WINDOWS = (
+    SVG
+    + """ viewBox="0 0 {width} {height}" role="img">
 <title>Which bookings each of Cal.com's filters shows</title>
 <style>
 text {{ font: 13px system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif; fill: #1f2328; }}
@@ -147,6 +152,7 @@ text {{ font: 13px system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-ser
 {parts}
 </svg>
 """
+)
 
 
 def windows() -> str:

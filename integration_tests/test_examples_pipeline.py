@@ -11,13 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from integration_tests.examples import COMMANDS, EXAMPLES, ROOT, Reader, commands
+from integration_tests.environments import require_environment
+from integration_tests.examples import COMMANDS, EXAMPLES, Reader, commands
 from integration_tests.image import require_image
 from sandbox import TOKEN, generated
 
 duckdb = pytest.importorskip("duckdb")
 
-DESTINATION = ROOT / ".cache" / "destination" / "bin" / "airbyte-destination-ailake"
+DESTINATION = "airbyte-destination-ailake"
 ORG_IDS = [f"org-{number:02d}" for number in range(20)]
 BY_IMAGE, BY_COMMAND = commands("pipeline.sh")
 
@@ -31,10 +32,7 @@ exec {command} "$@"
 @pytest.fixture
 def reader(tmp_path, sandbox, connector):
     """The script in a directory, with settings for twenty organizations and a table."""
-    if not DESTINATION.exists():
-        if os.environ.get("CI"):
-            pytest.fail("CI runs scripts/destination before the tests")
-        pytest.skip("the destination is not installed: scripts/destination")
+    destination = require_environment("destination") / DESTINATION
     reader = Reader(tmp_path / "reader", "pipeline.sh", "container.sh", "messages.py")
     for number, org_id in enumerate(ORG_IDS):
         sandbox.put(generated(org_id, 60, number, sandbox.clock.now()))
@@ -54,7 +52,7 @@ def reader(tmp_path, sandbox, connector):
         file = directory / f"{name}.json"
         file.write_text(json.dumps(content))
         file.chmod(0o600)
-    for name, command in (("source-ravan-calcom", COMMANDS / "source-ravan-calcom"), (DESTINATION.name, DESTINATION)):
+    for name, command in (("source-ravan-calcom", COMMANDS / "source-ravan-calcom"), (DESTINATION, destination)):
         reader.tool(name, KILLABLE.format(pid=tmp_path / f"{name}.pid", command=command))
     return reader
 
@@ -96,7 +94,7 @@ def change(sandbox) -> int:
 
 def test_killed_on_either_side_it_goes_on_with_nothing_lost(reader, sandbox, tmp_path):
     state = reader.directory / "DIRECTORY" / "state.json"
-    for side in ("source-ravan-calcom", DESTINATION.name):
+    for side in ("source-ravan-calcom", DESTINATION):
         before = state.read_bytes() if state.exists() else b""
         asked = sandbox.requests.total()
 
@@ -137,11 +135,12 @@ def test_the_images_of_the_header_are_run(reader, sandbox, tmp_path, monkeypatch
     # A catalog of the reader's own: one stream of the two.
     catalog = json.loads((EXAMPLES / "catalog.json").read_text())
     (reader.directory / "DIRECTORY" / "catalog.json").write_text(json.dumps({"streams": catalog["streams"][:1]}))
-    done = reader.run(BY_IMAGE, DESTINATION_COMMAND=str(DESTINATION))
+    destination = str(require_environment("destination") / DESTINATION)
+    done = reader.run(BY_IMAGE, DESTINATION_COMMAND=destination)
     assert done.returncode == 0, done.stderr
     assert [table.name for table in (tmp_path / "lake").iterdir()] == ["appointments"]
     changed, sent = change(sandbox), len(rows(tmp_path))
-    assert reader.run(BY_IMAGE, DESTINATION_COMMAND=str(DESTINATION)).returncode == 0
+    assert reader.run(BY_IMAGE, DESTINATION_COMMAND=destination).returncode == 0
     assert_nothing_is_missing_or_double(tmp_path, sandbox)
     assert len(rows(tmp_path)) == sent + changed
 

@@ -81,6 +81,7 @@ CHOICES = [
     ("tests", {"python3": "3.13.1", "python3.11": "3.11.1"}, "python3.11"),
     ("tests", {"python3": "3.13.1"}, "python3"),
     ("tests", {"python3": "3.14.0", "python3.13": "3.13.1"}, "python3.13"),
+    ("unit", {"python3": "3.13.1"}, "python3"),
 ]
 
 
@@ -220,15 +221,15 @@ def normalised(name: str) -> str:
     return re.sub("[-_.]+", "-", name).lower()
 
 
-@pytest.mark.parametrize("stale", ["", "requirements.lock", "requirements-tests.lock"])
-def test_a_lock_file_that_setup_py_no_longer_asks_for_is_named(stand, copy, stale):
+@pytest.mark.parametrize("stale", ["", "requirements.lock", "requirements-tests.lock", "requirements/qa.txt"])
+def test_a_lock_file_that_no_longer_holds_what_is_asked_for_is_named(stand, copy, stale):
     """uv compiles into the last argument's file, and finds something new for the stale one."""
-    stand.put("uv", f'[ "$(basename "${{@: -1}}")" != "{stale}" ] || echo "new==1.0" >> "${{@: -1}}"')
+    stand.put("uv", f'[ "$(basename "${{@: -1}}")" != "{Path(stale).name}" ] || echo "new==1.0" >> "${{@: -1}}"')
     (copy / ".venv" / "bin").mkdir(parents=True)
     (copy / ".venv" / "bin" / "uv").symlink_to(stand.directory / "uv")
     done = stand.run(copy / "scripts" / "lock", "--check")
     assert done.returncode == (1 if stale else 0)
-    assert done.stderr == (f"{stale} is not what setup.py asks for: run make lock\n" if stale else "")
+    assert done.stderr == (f"{stale} is not what was asked for: run make lock\n" if stale else "")
     assert all("--universal" in call and "--generate-hashes" in call for call in stand.calls("uv"))
 
 
@@ -322,9 +323,6 @@ def test_make_test_runs_the_tests_whatever_becomes_of_the_image(stand, copy):
     venv.mkdir(parents=True)
     stand.put("python", 'echo "$PYTHONPATH $PATH" >&2; [ "$2" != pytest ] || exit 5')
     (venv / "python").symlink_to(stand.directory / "python")
-    destination = copy / ".cache" / "destination"
-    destination.mkdir(parents=True)
-    shutil.copy(copy / "scripts" / "destination.lock", destination / "made")  # it is installed already
     done = stand.run(copy / "scripts" / "test")
     assert done.returncode == 5
     assert f"{copy}/scripts/coverage {copy}/scripts/shims:" in done.stderr
@@ -340,8 +338,8 @@ def test_make_test_runs_the_tests_whatever_becomes_of_the_image(stand, copy):
 
 def texts(tree: Path) -> dict[str, str]:
     """Every text file of a tree that people write, by its path."""
-    locked = {"requirements.lock", "requirements-tests.lock"}
-    files = [path for path in tree.rglob("*") if path.is_file() and path.name not in locked]
+    files = [path for path in tree.rglob("*") if path.is_file() and path.suffix != ".lock"]
+    files = [path for path in files if path.parent.name != "requirements"]
     return {str(path.relative_to(tree)): path.read_text(errors="replace") for path in files}
 
 
@@ -350,19 +348,28 @@ def mentions(version: str, text: str) -> int:
     return len(re.findall(rf"(?<!since )(?<!of version )(?<![\d.]){re.escape(version)}(?!\.?\d)", text))
 
 
+def unreleased(tree: Path, text: str) -> None:
+    """Put a text into the changelog's section of what no version has yet."""
+    changelog = tree / "CHANGELOG.md"
+    before, _, after = changelog.read_text().partition("## Unreleased\n")
+    changelog.write_text(f"{before}## Unreleased\n\n{text}\n## {after.partition(chr(10) + '## ')[2]}")
+
+
 def release(tree: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(tree / "scripts" / "release"), *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def test_a_release_leaves_the_old_version_nowhere_but_in_the_changelog(copy):
-    [old] = re.findall(r'version="(.*)"', (copy / "setup.py").read_text())
+    [old] = set(re.findall(r'^version = "(.*)"$', (copy / "pyproject.toml").read_text(), re.MULTILINE))
+    unreleased(copy, "A subject\n\n- A detail\n")
     before = texts(copy)
-    done = release(copy, "98.7.6", "A subject")
+    done = release(copy, "98.7.6")
     assert done.returncode == 0, done.stderr
     after = texts(copy)
     assert {path: mentions(old, text) for path, text in after.items() if mentions(old, text)} == {
-        "docs/ravan-calcom.md": 1
+        "CHANGELOG.md": 1,
+        "docs/ravan-calcom.md": 1,
     }
     changed = [path for path in after if after[path] != before[path]]
     assert done.stdout.splitlines()[:-1] == sorted(changed)
@@ -370,19 +377,21 @@ def test_a_release_leaves_the_old_version_nowhere_but_in_the_changelog(copy):
         assert mentions("98.7.6", after[path]) == mentions(old, before[path]), path
     today = datetime.now(timezone.utc).date()
     assert f"\n|---|---|---|---|\n| 98.7.6 | {today} | | A subject |\n| {old} | " in after["docs/ravan-calcom.md"]
+    assert f"## Unreleased\n\n## 98.7.6 - {today}\n\nA subject\n\n- A detail\n\n## {old} - " in after["CHANGELOG.md"]
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "sentence"),
+    ("arguments", "subject", "code", "sentence"),
     [
-        (["98.7.6"], 2, "usage: scripts/release X.Y.Z SUBJECT"),
-        (["98.7", "A subject"], 1, "98.7 is not a version of the form X.Y.Z."),
-        (["0.0.1", "A subject"], 1, "0.0.1 does not follow "),
-        (["98.7.6", "one | two"], 1, "The subject is one line"),
-        (["98.7.6", " "], 1, "The subject is one line"),
+        ([], "A subject", 2, "usage: scripts/release X.Y.Z"),
+        (["98.7"], "A subject", 1, "98.7 is not a version of the form X.Y.Z."),
+        (["0.0.1"], "A subject", 1, "0.0.1 does not follow "),
+        (["98.7.6"], "one | two", 1, "CHANGELOG.md needs a first line under Unreleased"),
+        (["98.7.6"], "", 1, "CHANGELOG.md needs a first line under Unreleased"),
     ],
 )
-def test_a_release_that_makes_no_sense_changes_nothing(copy, arguments, code, sentence):
+def test_a_release_that_makes_no_sense_changes_nothing(copy, arguments, subject, code, sentence):
+    unreleased(copy, f"{subject}\n")
     before = texts(copy)
     done = release(copy, *arguments)
     assert (done.returncode, texts(copy)) == (code, before)

@@ -137,7 +137,7 @@ FAULTS: Mapping[str, Fault] = {
     "lone-surrogate": row(attendee_name="Ann \ud800 Lee"),
     "gzip-bomb": Fault(200, _gzip_members, {**_JSON, "Content-Encoding": "gzip"}),
     "gzip-bomb-twice": Fault(200, _gzip_bomb, {**_JSON, "Content-Encoding": "gzip, gzip"}),
-    "redirect": Fault(302, b"", {"Location": "http://127.0.0.1:9/elsewhere"}),
+    "redirect": Fault(302, b"", {"Location": "http://127.0.0.1:9/elsewhere"}),  # ignore-https-check
     "cut": Fault(200, _ROWS, manner="cut"),
     "reset": Fault(manner="reset"),
     "stall": Fault(manner="stall"),

@@ -261,7 +261,7 @@ def serving(sandbox: Sandbox, port: int = 0) -> Iterator[str]:
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", port)
         await site.start()
-        return f"http://127.0.0.1:{runner.addresses[0][1]}"
+        return f"http://127.0.0.1:{runner.addresses[0][1]}"  # ignore-https-check
 
     async def stop() -> None:
         await runner.cleanup()

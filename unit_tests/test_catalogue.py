@@ -20,6 +20,7 @@ SPEC = connection_specification()
 FIELDS = SPEC["properties"]
 METADATA = yaml.safe_load((ROOT / "metadata.yaml").read_text())
 DATA = METADATA["data"]
+PYPROJECT = (ROOT / "pyproject.toml").read_text()
 
 UNDERSTOOD_BY_THE_UI = {
     "type",
@@ -152,7 +153,8 @@ def test_the_metadata_says_what_the_image_and_the_package_are():
     setup = (ROOT / "setup.py").read_text()
     dockerfile = (ROOT / "Dockerfile").read_text()
     assert DATA["remoteRegistries"]["pypi"] == {"enabled": True, "packageName": "airbyte-source-ravan-calcom"}
-    assert 'name="airbyte-source-ravan-calcom"' in setup
+    assert '\nname = "airbyte-source-ravan-calcom"\n' in PYPROJECT
+    assert f'\nDocumentation = "{DATA["documentationUrl"]}"\n' in PYPROJECT
     assert f'DOCUMENTATION = "{DATA["documentationUrl"]}"' in setup
     assert f"ARG BASE_IMAGE={DATA['connectorBuildOptions']['baseImage']}\n" in dockerfile
     assert f"io.airbyte.name={DATA['dockerRepository']}\n" in dockerfile
@@ -162,12 +164,11 @@ def test_the_metadata_says_what_the_image_and_the_package_are():
 
 
 def test_there_is_one_version():
-    """The version of setup.py, wherever one of this connector's stands; scripts/release keeps it so."""
-    [version] = re.findall(r'version="(.*)"', (ROOT / "setup.py").read_text())
-    assert DATA["dockerImageTag"] == version
-    assert f"io.airbyte.version={version} " in (ROOT / "Dockerfile").read_text()
-    [latest, *_] = re.findall(r"^\| (\d+\.\d+\.\d+) \|", (ROOT / "docs" / "ravan-calcom.md").read_text(), re.MULTILINE)
-    assert latest == version
+    """The version of pyproject.toml, wherever one of this connector's stands; scripts/release keeps it so."""
+    [version, for_airbyte] = re.findall(r'^version = "(.*)"$', PYPROJECT, re.MULTILINE)
+    assert for_airbyte == DATA["dockerImageTag"] == version
+    labels = re.findall(r"(?:io.airbyte|org.opencontainers.image).version=(\S+)", (ROOT / "Dockerfile").read_text())
+    assert labels == [version, version]
     files = [path for pattern in ("*.md", "*/*.md", "examples/*.*", "*_tests/*.*") for path in ROOT.glob(pattern)]
     images = {
         path: re.findall(r"(?:source-ravan-calcom:|Docker image tag \| `)(\d[\w.]*)", path.read_text())
@@ -177,10 +178,22 @@ def test_there_is_one_version():
     assert len(images[ROOT / "README.md"]) > 1
 
 
+def test_the_changelog_of_the_documentation_is_that_of_the_repository():
+    sections = re.findall(r"^## (\d\S*) - (\S+)\n\n(.+)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    page = (ROOT / "docs" / "ravan-calcom.md").read_text()
+    rows = re.findall(r"^\| (\d+\.\d+\.\d+) \| (\S+) \| \| (.+) \|$", page, re.MULTILINE)
+    assert rows == sections
+    assert rows[0][0] == DATA["dockerImageTag"]
+
+
+def test_the_cdk_that_airbyte_reads_is_the_one_that_is_installed():
+    [installed] = re.findall(r'^  "airbyte-cdk(.*)",', PYPROJECT, re.MULTILINE)
+    assert f'\nairbyte-cdk = "{installed}"\n' in PYPROJECT
+
+
 def test_the_pythons_are_the_same_everywhere():
-    setup = (ROOT / "setup.py").read_text()
-    minors = re.findall(r"Python :: 3\.(\d+)", setup)
-    assert f'python_requires=">=3.{minors[0]},<3.{int(minors[-1]) + 1}"' in setup
+    minors = re.findall(r"Python :: 3\.(\d+)", PYPROJECT)
+    assert f'requires-python = ">=3.{minors[0]},<3.{int(minors[-1]) + 1}"' in PYPROJECT
     workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())
     assert workflow["jobs"]["ci"]["strategy"]["matrix"]["python"] == [f"3.{minor}" for minor in minors]
 
@@ -188,7 +201,7 @@ def test_the_pythons_are_the_same_everywhere():
 def test_the_licence_is_the_same_everywhere():
     assert (ROOT / "LICENSE").read_text().startswith("MIT License")
     assert DATA["license"] == "MIT"
-    assert 'license="MIT"' in (ROOT / "setup.py").read_text()
+    assert PYPROJECT.count('\nlicense = "MIT"\n') == 2
 
 
 def test_the_icon_is_square_and_self_contained():

@@ -1,0 +1,33 @@
+"""Environments of tools that can't share the tests' own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from integration_tests.conftest import ENVIRONMENT
+from integration_tests.tree import ROOT
+
+
+@cache
+def _make(name: str) -> subprocess.CompletedProcess[str]:
+    command = [ROOT / "scripts" / "environment", name]
+    environment = {**ENVIRONMENT, "VENV": sys.prefix}
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+
+
+def require_environment(name: str) -> Path:
+    """The directory of the commands of ``requirements/NAME.txt``, made when it is first needed.
+
+    Where it can't be made, as without a network, the test is skipped, except in CI.
+    """
+    made = _make(name)
+    if made.returncode and not os.environ.get("CI"):
+        pytest.skip(f"scripts/environment {name}: {made.stderr.strip().splitlines()[-1]}")
+    assert made.returncode == 0, made.stderr
+    return Path(made.stdout.strip())
