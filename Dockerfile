@@ -20,16 +20,34 @@ RUN if [ "$COMPILE" = 1 ]; then \
       python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/connector/lib; \
     fi
 
-FROM ${BASE_IMAGE}
+FROM ${BASE_IMAGE} AS sbom
+USER root
+WORKDIR /build
+COPY requirements/sbom.txt ./
+RUN python -m venv --without-pip tool \
+    && python -m pip --python tool/bin/python install --no-cache-dir --no-compile --require-hashes --requirement sbom.txt
 COPY --from=builder /opt/connector /opt/connector
-# The CDK wants a temporary directory; this one is there under --read-only, too.
+RUN tool/bin/cyclonedx-py environment --output-reproducible --output-file sbom.cdx.json /opt/connector/bin/python
+
+FROM ${BASE_IMAGE}
+ARG BASE_IMAGE
+COPY --from=builder /opt/connector /opt/connector
+COPY --from=sbom /build/sbom.cdx.json /opt/connector/
+# The CDK wants a temporary directory; this one is there under --read-only, too. PIP_PYTHON is for the base's pip:
+# `pip freeze` lists the connector's packages, as Airbyte's registry wants it, and `pip install` adds to them.
 ENV TMPDIR=/dev/shm \
     PYTHONDONTWRITEBYTECODE=1 \
+    PIP_PYTHON=/opt/connector/bin/python \
     PATH=/opt/connector/bin:$PATH \
     AIRBYTE_ENTRYPOINT=/opt/connector/bin/source-ravan-calcom
 USER airbyte
 WORKDIR /airbyte
 ENTRYPOINT ["/opt/connector/bin/source-ravan-calcom"]
 LABEL io.airbyte.version=0.2.0 \
+      io.airbyte.name=airbyte/source-ravan-calcom \
       org.opencontainers.image.version=0.2.0 \
-      io.airbyte.name=airbyte/source-ravan-calcom
+      org.opencontainers.image.title=source-ravan-calcom \
+      org.opencontainers.image.description="Airbyte source for the Cal.com appointments that Ravan.ai voice agents book." \
+      org.opencontainers.image.documentation=https://docs.airbyte.com/integrations/sources/ravan-calcom \
+      org.opencontainers.image.licenses=MIT \
+      org.opencontainers.image.base.name=${BASE_IMAGE}
