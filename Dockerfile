@@ -10,6 +10,8 @@ RUN python -m venv --without-pip /opt/connector
 COPY requirements.lock ./
 RUN python -m pip --python /opt/connector/bin/python install \
       --no-cache-dir --no-compile --require-hashes --requirement requirements.lock
+# A third of the image, required by the CDK for its SQL and file sources and imported by nothing that this connector does.
+RUN python -m pip --python /opt/connector/bin/python uninstall --yes --quiet numpy pandas
 COPY setup.py pyproject.toml README.md LICENSE ./
 COPY source_ravan_calcom source_ravan_calcom
 RUN python -m pip --python /opt/connector/bin/python install \
