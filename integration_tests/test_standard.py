@@ -1,23 +1,22 @@
-"""Airbyte's standard test suite, in process and on the image, against the sandbox.
+"""Airbyte's standard test suite, on the connector and on its image, as its own command runs it: against the sandbox.
 
-`acceptance-test-config.yml` names the configurations; their port is fixed, because they are files.
+`acceptance-test-config.yml` names the configurations; their port is fixed, because they are files. One of the image's
+tests compares the spec with the published one in Airbyte's registry, and skips itself where that can't be reached.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
-from airbyte_cdk.test.standard_tests import SourceTestSuiteBase
 
 from integration_tests.conftest import ENVIRONMENT
+from integration_tests.environments import require_environment
 from integration_tests.image import IMAGE, require_image
 from integration_tests.tree import IGNORED, cloned
 from sandbox import Sandbox, serving
-from source_ravan_calcom.source import SourceRavanCalcom
 
 PORT = 18090
 
@@ -29,37 +28,33 @@ def served():
         yield
 
 
-@pytest.fixture
-def connector_image_override(monkeypatch):
-    """The image that was built for these tests; the suite's `docker` calls are served by our shim."""
-    require_image(monkeypatch)
-    return IMAGE
+def assert_passes(tmp_path, tests: int, *arguments: str) -> None:
+    """Run Airbyte's command on a clone, in an environment that holds its tools and the connector, nothing of ours.
 
-
-class TestStandard(SourceTestSuiteBase):
-    connector = SourceRavanCalcom
-
-    @pytest.mark.skip(
-        reason="it compares with a published version in Airbyte's registry; there is none, and no network"
-    )
-    def test_docker_image_spec_backward_compatibility(
-        self, connector_image_override: str | None, connector_base_image_override: str | None
-    ) -> None: ...
-
-
-@pytest.mark.skipif(not os.environ.get("CI"), reason="outside CI, the image's tests may be skipped")
-def test_the_suite_found_a_docker_when_it_was_imported():
-    marks = vars(TestStandard.test_docker_image_build_and_spec)["pytestmark"]
-    assert [mark.args for mark in marks if mark.name == "skipif"] == [(False,)]
-
-
-def test_airbytes_own_command_passes_on_a_clone(tmp_path):
-    """It imports the connector by the directory's name, and leaves nothing behind that git would add."""
+    It imports the connector by the directory's name, and leaves nothing behind that git would add.
+    """
     clone = cloned(tmp_path / "source-ravan-calcom")
     before = {path.name for path in clone.iterdir()}
-    command = [str(Path(sys.executable).with_name("airbyte-cdk")), "connector", "test"]
-    options = ["--pytest-arg=-m", "--pytest-arg=not image_tests"]
-    done = subprocess.run([*command, *options], cwd=clone, capture_output=True, text=True, check=False, env=ENVIRONMENT)
+    command = [require_environment("cdk") / "airbyte-cdk", *arguments]
+    environment = {name: value for name, value in ENVIRONMENT.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        command,
+        cwd=clone,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**environment, "PATH": os.environ["PATH"]},
+    )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert " 8 passed" in done.stdout
+    [passed] = re.findall(r"\b(\d+) passed", done.stdout)
+    assert int(passed) >= tests
     assert {path.name for path in clone.iterdir()} - before <= set(IGNORED)
+
+
+def test_the_suite_passes_on_the_connector(tmp_path):
+    assert_passes(tmp_path, 8, "connector", "test", ".", "--pytest-arg=-m", "--pytest-arg=not image_tests")
+
+
+def test_the_suite_passes_on_the_image(tmp_path, monkeypatch):
+    require_image(monkeypatch)
+    assert_passes(tmp_path, 7, "image", "test", ".", "--image", IMAGE)
