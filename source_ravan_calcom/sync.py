@@ -139,7 +139,7 @@ class Sync:
         self._forgets = bookings is not None and bookings.sync_mode is SyncMode.full_refresh
         seen, self._last_reads = self._remembered(state)
         self._state = memory.State(config.org_ids, seen if bookings and not self._forgets else {})
-        self._state_bytes = 0
+        self._state_bytes: dict[str, int] = {}
         self._limit = MAX_LIMIT
         self._unknown_windows: set[str | None] = set()
         self._pool: WorkerPool[Organization] = WorkerPool(config.num_workers, workers.READ)
@@ -290,7 +290,7 @@ class Sync:
         if not self._forgets:
             self._state.keep(org_id, delivery.seen, delivered=bool(delivery.rows))
             if state := self._state.due():
-                yield _state(APPOINTMENTS, state)
+                yield self._saved(APPOINTMENTS, state)
 
     def _organization_rows(self) -> Iterator[AirbyteMessage]:
         if self._first != ORGANIZATIONS:
@@ -308,10 +308,13 @@ class Sync:
         if self._selected[stream].sync_mode is SyncMode.full_refresh:
             state = {NO_CURSOR_STATE_KEY: True}
         if state is not None:
-            self._state_bytes += len(orjson.dumps(state))
-            yield _state(stream, state)
+            yield self._saved(stream, state)
         failed = stream == self._first and self._report.closing_error()
         yield _status(stream, AirbyteStreamStatus.INCOMPLETE if failed else AirbyteStreamStatus.COMPLETE)
+
+    def _saved(self, stream: str, state: Mapping[str, Any]) -> AirbyteMessage:
+        self._state_bytes[stream] = len(orjson.dumps(state))
+        return _state(stream, state)
 
     def _note_limit(self, limit: int) -> None:
         if limit < self._limit:
@@ -333,9 +336,10 @@ class Sync:
             self._logger.warning(f"Organization {organization.org_id}: {sentence}")
 
     def _warn_of_large_states(self) -> None:
-        if self._state_bytes > STATE_BYTES:
+        size = sum(self._state_bytes.values())
+        if size > STATE_BYTES:
             self._logger.warning(
-                f"The states of this sync have {self._state_bytes / 1e6:.1f} MB. Airbyte fails a sync whose states "
+                f"The states of this sync have {size / 1e6:.1f} MB. Airbyte fails a sync whose states "
                 f"exceed 10 MiB. Split {label('org_ids')} into several connections."
             )
 

@@ -1,63 +1,107 @@
-"""No unit test opens a socket or waits; one that tries fails."""
+"""No unit test opens a socket, sleeps or waits for a thread: whatever waits puts a clock forward instead."""
 
 from __future__ import annotations
 
-import logging
+import random
 import socket
 import threading
 import time
+from collections import deque
+from collections.abc import Callable
+from queue import Empty
+from typing import Any
 
+import hypothesis
 import pytest
 import requests_mock
 from airbyte_cdk.utils import airbyte_secrets_utils
 
-from source_ravan_calcom import api, check, line, pace, report
+from source_ravan_calcom import check, report, workers
+from source_ravan_calcom.ravan import client, throttle
+from unit_tests.syncs import ORG
 
-ORG = "11111111-2222-4333-8444-aaaaaaaaaaaa"
-LOGGER = logging.getLogger("airbyte.source-ravan-calcom")
-URL = "http://127.0.0.1:9/api/v1/calcom/appointments"
-
-HANG_SECONDS = 20
+# The same examples in every run, and no deadline: a busy machine must not fail a test.
+hypothesis.settings.register_profile(
+    "unit",
+    derandomize=True,
+    deadline=None,
+    max_examples=100,
+    suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture, hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("unit")
 
 
 class Clock:
-    """The monotonic clock: its time passes only where the code waits for it.
+    """The monotonic clock. Its time passes only where the code waits, by as much as it would wait at most.
 
-    A wait that has an end is over at once, and the clock is put forward to it. So only one thread may wait in a test
-    that looks at times: the waits of two would add up.
+    Attributes:
+        now: The time.
+        waits: How long each wait was, in seconds.
+        meanwhile: Called once in the next wait for the throttle, in place of another thread.
     """
 
     def __init__(self) -> None:
         self.now = 1_000.0
         self.waits: list[float] = []
-        self._lock = threading.Lock()
+        self.meanwhile: Callable[[], None] | None = None
 
     def __call__(self) -> float:
         return self.now
 
-    def condition(self) -> threading.Condition:
-        return _Condition(self)
-
     def wait(self, seconds: float) -> None:
-        with self._lock:
-            self.waits.append(seconds)
-            self.now += seconds
+        self.waits.append(seconds)
+        self.now += seconds
 
 
-class _Condition(threading.Condition):
+class Condition(threading.Condition):
+    """A condition whose waits put the clock forward, unless it is notified meanwhile."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self._clock = clock
+        self._is_notified = False
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self._is_notified = False
+        meanwhile, self._clock.meanwhile = self._clock.meanwhile, None
+        if meanwhile:
+            meanwhile()
+        if not self._is_notified:
+            assert timeout is not None, "waits for another thread, and there is none"
+            self._clock.wait(timeout)
+        return self._is_notified
+
+    def notify_all(self) -> None:
+        self._is_notified = True
+
+
+class Queue(deque[Any]):
+    """A queue whose waits put the clock forward if nothing is in it."""
+
     def __init__(self, clock: Clock) -> None:
         super().__init__()
         self._clock = clock
 
-    def wait(self, timeout: float | None = None) -> bool:
-        if timeout is None:
-            # Another thread's turn; it comes at once, or never.
-            assert super().wait(HANG_SECONDS), "waits for what never comes"
-            return True
-        self._clock.wait(timeout)
-        self.release()
-        self.acquire()
-        return False
+    def put(self, item: Any) -> None:
+        self.append(item)
+
+    def get(self, timeout: float) -> Any:
+        if not self:
+            self._clock.wait(timeout)
+            raise Empty
+        return self.popleft()
+
+
+class InlineThread:
+    """A thread that has done its work when ``start`` returns."""
+
+    def __init__(self, target: Callable[..., None], args: tuple[Any, ...], name: str, daemon: bool) -> None:
+        assert daemon, "a worker that hangs must not keep the process from ending"
+        self._work = target, args
+
+    def start(self) -> None:
+        target, args = self._work
+        target(*args)
 
 
 @pytest.fixture(autouse=True)
@@ -70,22 +114,31 @@ def no_sockets(monkeypatch):
 
 
 @pytest.fixture(autouse=True)
-def sleeps(monkeypatch):
-    """The seconds that the code wanted to sleep, in order."""
-    slept: list[float] = []
-    monkeypatch.setattr(time, "sleep", lambda seconds: slept.append(seconds) if seconds else None)
-    return slept
+def no_sleep(monkeypatch):
+    def refuse(_):
+        raise AssertionError("a unit test slept")
+
+    monkeypatch.setattr(time, "sleep", refuse)
 
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch):
-    """The clock of everything that waits."""
+    """The clock of everything that waits, in one thread."""
     faked = Clock()
-    for module in (api, check, line, pace, report):
+    for module in (check, client, report, throttle, workers):
         monkeypatch.setattr(module, "monotonic", faked)
-    for module in (line, pace):
-        monkeypatch.setattr(module, "Condition", faked.condition)
+    monkeypatch.setattr(throttle, "Condition", lambda: Condition(faked))
+    monkeypatch.setattr(workers, "SimpleQueue", lambda: Queue(faked))
+    monkeypatch.setattr(workers, "Thread", InlineThread)
     return faked
+
+
+@pytest.fixture
+def jitter(monkeypatch):
+    """Set the factor of every backoff, within its bounds; 1 until the test sets another."""
+    factor = [1.0]
+    monkeypatch.setattr(random, "uniform", lambda least, most: min(max(factor[0], least), most))
+    return lambda value: factor.__setitem__(0, value)
 
 
 @pytest.fixture(autouse=True)
@@ -103,6 +156,6 @@ def settings():
 
 @pytest.fixture
 def http():
-    """The API, as far as a test says what it answers."""
+    """The API, as far as a test says how it responds."""
     with requests_mock.Mocker() as mocker:
         yield mocker
