@@ -1,18 +1,14 @@
-from __future__ import annotations
+"""What a check requests, and when it fails."""
 
-import re
+from __future__ import annotations
 
 import pytest
 from airbyte_cdk.models import Status
 
-from source_ravan_calcom import report
-from source_ravan_calcom.api import IMPATIENT
-from source_ravan_calcom.check import Check
-from source_ravan_calcom.config import Config
-from unit_tests.conftest import LOGGER, URL
+from source_ravan_calcom.source import SourceRavanCalcom
+from unit_tests.syncs import LOGGER, URL, answer, lines, organizations, requested
 
-EMPTY = {"success": True, "data": {"appointments": None, "count": 0}}
-BROKEN = {
+FAILURES = {
     "forbidden": {"status_code": 403},
     "not-connected": {"status_code": 400, "json": {"success": False, "code": "NOT_CONNECTED"}},
     "down": {"status_code": 502},
@@ -20,143 +16,194 @@ BROKEN = {
     "refused": {"status_code": 401},
 }
 
+REMEDY = "To sync the others meanwhile, set Failing Organizations (failing_organizations) to skip instead of fail."
+
 
 @pytest.fixture
 def checked(http, settings):
-    """Check organizations, of which those whose names begin so are broken in that way."""
+    """Check organizations, of which those whose names begin so fail in that way."""
+    http.get(URL, json=answer())
 
-    for name, answer in {"": {"json": EMPTY}, **BROKEN}.items():
-        http.get(re.compile(f"{URL}.*org_id={name}"), **answer)
+    def fails(name):
+        return lambda request: request.qs["org_id"][0].startswith(name)
+
+    for name, response in FAILURES.items():
+        http.get(URL, additional_matcher=fails(name), **response)
 
     def check(*org_ids, **more):
-        config = Config.parse({**settings, "org_ids": list(org_ids), "num_workers": 1, **more})
-        return Check(config, LOGGER).status()
+        given = {**settings, "num_workers": 1, **more, "org_ids": list(org_ids)}
+        return SourceRavanCalcom().check(LOGGER, given)
 
     return check
 
 
-def warnings(caplog):
-    return [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+def test_it_sends_one_request_to_every_organization_with_the_limit_of_read(checked, http):
+    assert checked("a", "b", "c", num_workers=10).status is Status.SUCCEEDED
+    assert sorted(organizations(http)) == ["a", "b", "c"]
+    assert {request.qs["limit"][0] for request in http.request_history} == {"200"}
 
 
-def test_it_succeeds_when_every_organization_answers(checked, http):
-    assert checked("a", "b").status is Status.SUCCEEDED
-    assert http.call_count == 2
+def test_it_requests_each_chosen_status(checked, http):
+    assert checked("a", statuses=["upcoming", "past"]).status is Status.SUCCEEDED
+    assert requested(http) == ["upcoming", "past"]
 
 
-def test_it_fails_for_what_a_person_can_mend_and_says_how_to_go_on(checked, caplog):
+def test_a_chosen_status_that_is_refused_fails_it(checked, http):
+    refused = {"status_code": 400, "json": {"success": False, "code": "INVALID_REQUEST"}}
+    http.get(f"{URL}?status=recurring", **refused)
+    assert checked("a", statuses=["recurring"]).status is Status.FAILED
+
+
+def test_a_limit_that_is_refused_does_not_fail_it_because_read_lowers_it_too(checked, http):
+    http.get(f"{URL}?limit=200", status_code=400, json={"success": False, "code": "INVALID_REQUEST"})
+    assert checked("a").status is Status.SUCCEEDED
+    assert [request.qs["limit"][0] for request in http.request_history] == ["200", "100"]
+
+
+def test_it_fails_for_what_a_person_has_to_fix_with_counts_and_remedy_first(checked, caplog):
     status = checked("a", "down-1", "not-connected-1", "forbidden-1", "not-connected-2")
     assert status.status is Status.FAILED
-    lines = status.message.split("\n")
-    assert lines[0] == "4 of 5 organizations failed (1 forbidden, 2 not connected, 1 Ravan failed):"
-    assert [line.split("organization ")[-1].split(" ")[0].lower() for line in lines[1:2]] == ["forbidden-1"]
-    assert "down-1" in lines[4]
-    assert lines[-1] == "To go on with the others meanwhile, set Failing Organizations to skip."
-    assert len(warnings(caplog)) == 4
+    assert status.message.startswith(
+        "4 of 5 organizations failed: 1 forbidden, 2 not connected, 1 Ravan failed. "
+        f"{REMEDY} (1) The Access Token may not read organization forbidden-1 (HTTP 403). "
+    )
+    assert status.message.index("not-connected-2") < status.message.index("(4) Ravan failed for organization down-1")
+    assert "\n" not in status.message
+    assert len(lines(caplog, "WARNING")) == 4
 
 
-def test_skip_succeeds_as_long_as_one_can_be_read_and_warns_of_the_others(checked, caplog):
+def test_with_skip_it_passes_if_one_organization_can_be_read_and_warns_of_the_others(checked, caplog):
     assert checked("forbidden-1", "a", "down-1", failing_organizations="skip").status is Status.SUCCEEDED
-    assert len(warnings(caplog)) == 2
+    assert len(lines(caplog, "WARNING")) == 2
+
+
+def test_with_skip_it_fails_if_no_organization_can_be_read_and_does_not_advise_to_skip(checked):
     failed = checked("forbidden-1", "not-connected-1", failing_organizations="skip")
     assert failed.status is Status.FAILED
     assert "skip" not in failed.message
 
 
-def test_passing_failures_alone_never_fail_it_while_somebody_was_read(checked, caplog):
+def test_transient_failures_alone_do_not_fail_it_if_one_organization_can_be_read(checked, caplog):
     assert checked("a", "down-1", "html-1").status is Status.SUCCEEDED
-    assert len(warnings(caplog)) == 2
+    assert len(lines(caplog, "WARNING")) == 2
+
+
+def test_transient_failures_of_every_organization_fail_it(checked):
     assert checked("down-1", "html-1").status is Status.FAILED
 
 
-def test_a_passing_fault_costs_only_a_second_request(checked, http, settings):
-    http.get(URL, [{"status_code": 502}, {"json": EMPTY}])
-    assert Check(Config.parse(settings), LOGGER).status().status is Status.SUCCEEDED
+def test_a_transient_failure_costs_one_retry(http, settings):
+    http.get(URL, [{"status_code": 502}, {"json": answer()}])
+    assert SourceRavanCalcom().check(LOGGER, settings).status is Status.SUCCEEDED
     assert http.call_count == 2
 
 
-def test_ten_thousand_broken_organizations_are_a_short_message(checked):
-    status = checked("a", *(f"forbidden-{number}" for number in range(10_000)))
+def test_a_failure_that_lasts_is_requested_twice(checked, http):
+    checked("down-1")
+    assert http.call_count == 2
+
+
+def test_a_long_message_lists_twenty_and_counts_the_rest(checked):
+    status = checked("a", *(f"forbidden-{number}" for number in range(100)))
     assert len(status.message) < 6_000
-    assert status.message.startswith("10000 of 10001 organizations failed (10000 forbidden):")
-    assert f"And {10_000 - report.SENTENCES} more. The log of this check names each." in status.message
+    assert status.message.startswith("100 of 101 organizations failed: 100 forbidden. ")
+    assert "(20) " in status.message
+    assert status.message.endswith("And 80 more. The log names each.")
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 9])
-def test_a_token_that_everybody_refuses_is_one_sentence(checked, http, count):
-    status = checked(*(f"refused-{number}" for number in range(count)))
+def test_a_token_that_every_organization_refuses_is_one_sentence(checked, http, count):
+    status = checked(*(f"refused-{number}" for number in range(count)), failing_organizations="skip")
+    assert status.status is Status.FAILED
     assert status.message.startswith("Ravan refused the Access Token (HTTP 401")
-    assert "\n" not in status.message
     assert http.call_count == min(3, count)
 
 
-def test_one_organizations_refusal_is_its_own(checked):
+def test_a_refusal_of_some_organizations_is_their_own(checked):
     status = checked("refused-1", "refused-2", "a", "b")
-    assert status.message.startswith("2 of 4 organizations failed (2 token refused for one organization):")
+    assert status.message.startswith("2 of 4 organizations failed: 2 token refused for one organization. ")
     assert checked("refused-1", "a", failing_organizations="skip").status is Status.SUCCEEDED
 
 
-def test_every_chosen_status_is_asked_for(http, checked):
-    assert checked("a", statuses=["upcoming", "past"]).status is Status.SUCCEEDED
-    assert [request.qs["status"] for request in http.request_history] == [["upcoming"], ["past"]]
+def test_a_status_that_succeeded_shows_that_the_token_works(checked, http):
+    http.get(f"{URL}?org_id=d&status=upcoming", status_code=403)
+    status = checked("d", "refused-1", "refused-2", "refused-3", statuses=["past", "upcoming"])
+    assert status.message.startswith("4 of 4 organizations failed: 3 token refused for one organization, 1 forbidden. ")
 
 
-def test_an_error_nobody_foresaw_is_one_organizations(checked, monkeypatch):
+def test_an_unexpected_error_is_one_organizations_own(checked, monkeypatch):
     monkeypatch.setattr("source_ravan_calcom.ravan.responses.read", lambda *_: 1 / 0)
     status = checked("a", "b")
     assert status.status is Status.FAILED
-    assert "2 of 2 organizations failed (2 failed unexpectedly):" in status.message
+    assert status.message.startswith("2 of 2 organizations failed: 2 failed unexpectedly. ")
 
 
-def test_what_could_not_be_asked_in_time_is_a_warning(checked, http, clock, caplog):
-    def slow(request, context):
-        clock.now += 20
-        return EMPTY
+def test_a_failure_shows_no_secret(checked):
+    assert "some.jwt.token" not in checked("forbidden-some.jwt.token").message
 
-    http.get(URL, json=slow)
-    config = {"access_token": "t", "org_ids": list("abcdef"), "api_url": "http://127.0.0.1:9", "num_workers": 1}
-    assert Check(Config.parse(config), LOGGER).status().status is Status.SUCCEEDED
+
+# Its time.
+
+
+def slow(clock, seconds, fails=()):
+    """A response that takes so long, and fails for these organizations."""
+
+    def respond(request, context):
+        clock.now += seconds
+        context.status_code = 502 if request.qs["org_id"][0] in fails else 200
+        return answer()
+
+    return respond
+
+
+def test_organizations_that_are_not_reached_in_time_are_one_warning(checked, http, clock, caplog):
+    http.get(URL, json=slow(clock, 20))
+    assert checked(*"abcdef").status is Status.SUCCEEDED
     assert http.call_count == 3, "no request leaves after 45 seconds"
-    assert warnings(caplog) == [
-        "3 of 6 organizations were not asked, because something stopped the check, or within the "
-        f"{IMPATIENT.whole:.0f} seconds that it takes at most. A sync asks them all."
+    assert lines(caplog, "WARNING") == [
+        "3 of 6 organizations were not checked, because the check was stopped or had used up its 45 seconds. "
+        "A sync reads them all."
     ]
 
 
-def test_an_api_that_lets_nothing_through_is_told_in_words(http, settings):
+def test_an_organization_whose_retry_would_come_too_late_has_failed(checked, http, clock, caplog):
+    http.get(URL, json=slow(clock, 22, fails="a"))
+    assert checked(*"abc").status is Status.SUCCEEDED
+    assert [line.split(" (")[0] for line in lines(caplog, "WARNING")] == [
+        "Ravan failed for organization a",
+        "1 of 3 organizations were not checked, because the check was stopped or had used up its 45 seconds. "
+        "A sync reads them all.",
+    ]
+
+
+def test_a_rate_limit_that_lasts_fails_it_within_its_time(http, settings, clock):
     http.get(URL, status_code=429)
-    status = Check(Config.parse(settings), LOGGER).status()
+    began = clock.now
+    status = SourceRavanCalcom().check(LOGGER, settings)
     assert status.status is Status.FAILED
     assert "limits the rate of requests" in status.message
+    assert clock.now - began <= 45
 
 
-def test_whoever_waits_to_be_asked_again_when_time_is_up_has_failed(http, settings, clock):
-    def answer(request, context):
-        if request.qs["org_id"] == ["a"]:
-            context.status_code = 502
-        clock.now += 22
-        return EMPTY
-
-    http.get(URL, json=answer)
-    config = {"access_token": "t", "org_ids": list("abc"), "api_url": "http://127.0.0.1:9", "num_workers": 1}
-    check = Check(Config.parse(config), LOGGER)
-    assert check.status().status is Status.SUCCEEDED
-    assert [failure.facts.org_id for failure in check._outcomes.failures] == ["a"]
+def test_a_rate_limit_longer_than_its_time_fails_it_at_once(http, settings, clock):
+    http.get(URL, status_code=429, headers={"Retry-After": "86400"})
+    status = SourceRavanCalcom().check(LOGGER, settings)
+    assert status.status is Status.FAILED
+    assert "it asks to wait until" in status.message
+    assert clock.waits == []
 
 
-def test_what_answered_for_one_of_its_statuses_is_a_token_that_works(http):
-    http.get(URL, status_code=401)
-    http.get(f"{URL}?org_id=d", [{"json": EMPTY}, {"status_code": 403}])
-    config = {"access_token": "t", "org_ids": list("dabc"), "api_url": "http://127.0.0.1:9", "num_workers": 1}
-    check = Check(Config.parse({**config, "statuses": ["past", "upcoming"]}), LOGGER)
-    check.status()
-    assert len(check._outcomes.failures) == 4
-    assert check._outcomes.stopped_by is None
+def test_a_failure_is_named_though_a_rate_limit_kept_it_from_being_retried(checked, http, caplog):
+    http.get(URL, [{"json": answer()}, {"status_code": 502}, {"status_code": 429, "headers": {"Retry-After": "35"}}])
+    assert checked("a", "b").status is Status.SUCCEEDED
+    assert any(line.startswith("Ravan failed for organization b (HTTP 502, tried once).") for line in caplog.messages)
 
 
-def test_a_failure_is_named_though_a_rate_limit_kept_it_from_being_asked_again(http, settings, caplog):
-    http.get(URL, [{"json": EMPTY}, {"status_code": 502}, {"status_code": 429, "headers": {"Retry-After": "35"}}])
-    config = Config.parse({**settings, "org_ids": ["a", "b"], "num_workers": 1})
-    assert Check(config, LOGGER).status().status is Status.SUCCEEDED
-    [warning] = warnings(caplog)
-    assert warning.startswith("Ravan failed for organization b (HTTP 502, tried once).")
+def test_a_pause_for_a_rate_limit_is_logged(checked, http, caplog):
+    caplog.set_level("INFO")
+    http.get(URL, [{"status_code": 429, "headers": {"Retry-After": "5"}}, {"json": answer()}])
+    assert checked("a").status is Status.SUCCEEDED
+    assert lines(caplog, "INFO") == [
+        "Ravan limits the rate of requests (HTTP 429). All requests wait for 5 s.",
+        "Requests succeed again.",
+    ]

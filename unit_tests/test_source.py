@@ -1,77 +1,28 @@
+"""The protocol's verbs, and the files they are called with."""
+
 from __future__ import annotations
 
 import importlib
-import logging
-import threading
+import json
 
 import pytest
 from airbyte_cdk.models import (
     AirbyteStateMessage,
-    ConfiguredAirbyteCatalog,
-    DestinationSyncMode,
-    Level,
-    Status,
+    AirbyteStateType,
+    AirbyteStreamState,
+    FailureType,
+    StreamDescriptor,
     SyncMode,
-    TraceType,
-    Type,
 )
-from airbyte_cdk.test.catalog_builder import CatalogBuilder, ConfiguredAirbyteStreamBuilder
+from airbyte_cdk.utils import AirbyteTracedException
+from airbyte_cdk.utils.airbyte_secrets_utils import filter_secrets
 
 import source_ravan_calcom
-from source_ravan_calcom import changes
-from source_ravan_calcom.api import Answer, AppointmentsApi
-from source_ravan_calcom.ravan.failures import Failure
-from source_ravan_calcom.bookings.records import normalise
 from source_ravan_calcom.source import SourceRavanCalcom
-from unit_tests.conftest import LOGGER, ORG, URL
-from unit_tests.living import START
+from source_ravan_calcom.sync import SCHEMAS
+from unit_tests.syncs import BOTH, LOGGER, ORG, OVER, URL, answer, catalog, lines, read, state
 
-OVER = {"id": "1", "status": "accepted", "start_time": "2020-01-01T10:00:00Z", "end_time": "2020-01-01T10:30:00Z"}
-
-
-def catalog(*names, mode=SyncMode.full_refresh):
-    builder = CatalogBuilder()
-    for name in names or ("appointments",):
-        builder.with_stream(name, mode)
-    configured = builder.build()
-    for stream in configured.streams:
-        stream.destination_sync_mode = DestinationSyncMode.append_dedup
-    return configured
-
-
-def answer(*rows):
-    return {"success": True, "data": {"appointments": list(rows), "count": len(rows)}}
-
-
-def read(settings, configured, state=None):
-    """The messages, and the failure that ended the read, if one did."""
-    messages = []
-    try:
-        for message in SourceRavanCalcom().read(LOGGER, settings, configured, state):
-            messages.append(message)
-    except Failure as failure:
-        return messages, failure
-    return messages, None
-
-
-def error_traces(messages):
-    return [m.trace.error for m in messages if m.type is Type.TRACE and m.trace.type is TraceType.ERROR]
-
-
-def rows(messages, stream="appointments"):
-    return [m.record.data for m in messages if m.type is Type.RECORD and m.record.stream == stream]
-
-
-def statuses(messages):
-    return [
-        (m.trace.stream_status.stream_descriptor.name, m.trace.stream_status.status.value)
-        for m in messages
-        if m.type is Type.TRACE and m.trace.type is TraceType.STREAM_STATUS
-    ]
-
-
-def states(messages):
-    return [AirbyteStateMessage(type=m.state.type, stream=m.state.stream) for m in messages if m.type is Type.STATE]
+INCOMPLETE = {"org_ids": []}
 
 
 def test_the_package_exports_the_source_as_airbytes_tools_look_for_it():
@@ -82,298 +33,218 @@ def test_the_package_exports_the_source_as_airbytes_tools_look_for_it():
         _ = source_ravan_calcom.SourceRavanCalendly
 
 
-def test_discover_finds_both_streams():
-    streams = SourceRavanCalcom().discover(LOGGER, {"access_token": "ey.J.w", "org_ids": ["a"]}).streams
-    assert [stream.name for stream in streams] == ["appointments", "organizations"]
+def test_discover_returns_both_streams_with_their_keys_and_their_cursor(settings, http):
+    streams = SourceRavanCalcom().discover(LOGGER, settings).streams
+    assert [stream.name for stream in streams] == [*BOTH]
     appointments, organizations = streams
     assert appointments.source_defined_primary_key == [["organization_id"], ["id"]]
     assert organizations.source_defined_primary_key == [["organization_id"]]
     for stream in streams:
         assert stream.supported_sync_modes == [SyncMode.full_refresh, SyncMode.incremental]
         assert (stream.source_defined_cursor, stream.default_cursor_field) == (True, ["synced_at"])
-
-
-def test_check_asks_every_organization(http, settings):
-    http.get(URL, json=answer())
-    assert SourceRavanCalcom().check(LOGGER, {**settings, "org_ids": ["a", "b", "c"]}).status is Status.SUCCEEDED
-    assert sorted(request.qs["org_id"][0] for request in http.request_history) == ["a", "b", "c"]
-    assert {request.qs["limit"][0] for request in http.request_history} == {"1"}
-
-
-def test_check_refuses_settings_in_words(http):
-    status = SourceRavanCalcom().check(LOGGER, {"org_ids": []})
-    assert status.status is Status.FAILED
-    assert status.message == "Access Token is missing. Organization IDs needs at least one entry."
-
-
-def test_each_organization_fails_alone(http, settings):
-    http.get(URL, json=answer(OVER))
-    http.get(f"{URL}?org_id=b", status_code=403)
-    messages, failure = read({**settings, "org_ids": ["a", "b"]}, catalog())
-    assert [row["organization_id"] for row in rows(messages)] == ["a"]
-    [trace] = error_traces(messages)
-    assert trace.message.startswith("The Access Token may not read organization b (HTTP 403)")
-    assert trace.stack_trace is None
-    assert failure.message == f"1 of 2 organizations failed (1 forbidden):\n{trace.message}"
-    assert statuses(messages)[-1] == ("appointments", "INCOMPLETE")
-    assert failure.as_airbyte_message().trace.error.stream_descriptor.name == "appointments"
-
-
-def test_a_refused_token_is_one_error(http, settings):
-    http.get(URL, status_code=401)
-    messages, failure = read({**settings, "org_ids": list("abcdef"), "num_workers": 1}, catalog())
-    assert failure.message.startswith("Ravan refused the Access Token (HTTP 401")
-    assert error_traces(messages) == []
-    assert http.call_count == 3
-    assert statuses(messages)[-1] == ("appointments", "INCOMPLETE")
-
-
-def test_a_401_in_the_middle_is_that_organizations(http, settings):
-    http.get(URL, json=answer(OVER))
-    http.get(f"{URL}?org_id=c", status_code=401)
-    messages, failure = read({**settings, "org_ids": list("abcdef"), "num_workers": 1}, catalog())
-    assert {row["organization_id"] for row in rows(messages)} == set("abdef")
-    assert "refused the Access Token for organization c (HTTP 401), though not for every" in failure.message
-
-
-def test_an_organization_that_comes_back_goes_on_where_it_was_left(http, settings, sleeps):
-    upcoming = [{**OVER, "id": str(number)} for number in range(200)]
-    http.get(URL, json=answer(*upcoming))
-    http.get(f"{URL}?status=past", [{"status_code": 502}, {"json": answer(*upcoming)}])
-    messages, failure = read(settings, catalog())
-    assert failure is None
-    assert len(rows(messages)) == 200
-    asked = [request.qs.get("status", [None])[0] for request in http.request_history]
-    assert asked == [None, "unconfirmed", "recurring", "upcoming", "past", "past", "cancelled"]
-
-
-def test_waiting_leaves_the_place_to_the_next(http, settings):
-    http.get(URL, json=answer(OVER))
-    http.get(f"{URL}?org_id=a", [{"status_code": 502}, {"json": answer(OVER)}])
-    read({**settings, "org_ids": list("abc"), "num_workers": 1}, catalog())
-    assert [request.qs["org_id"][0] for request in http.request_history] == ["a", "b", "c", "a"]
-
-
-def test_an_error_nobody_foresaw_is_that_organizations_with_its_stack_trace(http, settings, monkeypatch):
-    http.get(URL, json=answer(OVER))
-    broken = lambda row, org_id: 1 / 0 if org_id == "b" else normalise(row, org_id)  # noqa: E731
-    monkeypatch.setattr("source_ravan_calcom.appointments.normalise", broken)
-    messages, failure = read({**settings, "org_ids": list("abc")}, catalog())
-    assert {row["organization_id"] for row in rows(messages)} == {"a", "c"}
-    [trace] = error_traces(messages)
-    assert "nobody foresaw ended the reading of organization b (ZeroDivisionError)" in trace.message
-    assert "in normalise" in trace.stack_trace or "<lambda>" in trace.stack_trace
-    assert "Traceback" not in trace.message + failure.message
-
-
-def test_skip_leaves_out_what_is_broken_and_succeeds(http, settings):
-    http.get(URL, json=answer(OVER))
-    http.get(f"{URL}?org_id=b", status_code=403)
-    skipping = {**settings, "org_ids": ["a", "b"], "failing_organizations": "skip"}
-    messages, failure = read(skipping, catalog("appointments", "organizations"))
-    assert failure is None
-    assert error_traces(messages) == []
-    assert [status for _, status in statuses(messages)].count("COMPLETE") == 2
-    assert [(row["organization_id"], row["outcome"]) for row in rows(messages, "organizations")] == [
-        ("a", "read"),
-        ("b", "failed"),
-    ]
-    [log] = [message.log for message in messages if message.log and message.log.level is Level.WARN]
-    assert (log.message[:40], log.stack_trace) == ("Skipped: The Access Token may not read o", None)
-
-
-def test_a_skipped_error_that_nobody_foresaw_keeps_its_stack_trace(http, settings, monkeypatch):
-    http.get(URL, json=answer(OVER))
-    monkeypatch.setattr("source_ravan_calcom.appointments.normalise", lambda row, org_id: 1 / (org_id != "b"))
-    messages, failure = read({**settings, "org_ids": ["a", "b"], "failing_organizations": "skip"}, catalog())
-    assert failure is None
-    [log] = [message.log for message in messages if message.log and message.log.level is Level.WARN]
-    assert log.message.startswith("Skipped: An error that nobody foresaw ended the reading of organization b")
-    assert "ZeroDivisionError" in log.stack_trace
-
-
-def overwriting(**fields) -> ConfiguredAirbyteCatalog:
-    builder = ConfiguredAirbyteStreamBuilder().with_name("appointments").with_sync_mode(SyncMode.full_refresh)
-    stream = builder.build()
-    for name, value in fields.items():
-        setattr(stream, name, value)
-    return ConfiguredAirbyteCatalog(streams=[stream])
-
-
-@pytest.mark.parametrize(
-    "configured",
-    [
-        overwriting(destination_sync_mode=DestinationSyncMode.overwrite),
-        overwriting(destination_sync_mode=DestinationSyncMode.append_dedup, generation_id=3, minimum_generation_id=3),
-    ],
-)
-def test_skip_never_lets_rows_vanish_from_a_table_that_is_overwritten(http, settings, configured):
-    http.get(URL, json=answer(OVER))
-    http.get(f"{URL}?org_id=b", status_code=403)
-    messages, failure = read({**settings, "org_ids": ["a", "b"], "failing_organizations": "skip"}, configured)
-    assert "would vanish" in failure.message
-    assert statuses(messages)[-1] == ("appointments", "INCOMPLETE")
-
-
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"destination_sync_mode": DestinationSyncMode.append, "generation_id": 3, "minimum_generation_id": 0},
-        # As PyAirbyte asks for every incremental stream, which it merges.
-        {
-            "sync_mode": SyncMode.incremental,
-            "destination_sync_mode": DestinationSyncMode.overwrite,
-            "generation_id": 1,
-            "minimum_generation_id": 1,
-        },
-    ],
-)
-def test_what_keeps_the_rows_of_earlier_syncs_overwrites_nothing(http, settings, fields):
-    http.get(URL, json=answer(OVER))
-    http.get(f"{URL}?org_id=b", status_code=403)
-    configured = overwriting(**fields)
-    _, failure = read({**settings, "org_ids": ["a", "b"], "failing_organizations": "skip"}, configured)
-    assert failure is None
-
-
-def test_one_worker_reads_any_number_of_organizations(settings, monkeypatch):
-    monkeypatch.setattr(AppointmentsApi, "ask", lambda *_: Answer([dict(OVER)], START, START))
-    org_ids = [str(number) for number in range(10_050)]
-    messages, failure = read({**settings, "org_ids": org_ids, "num_workers": 1}, catalog(mode=SyncMode.incremental))
-    assert failure is None
-    assert len(vars(states(messages)[-1].stream.stream_state)["organizations"]) == len(org_ids)
-
-
-def test_no_more_requests_are_under_way_than_the_user_allows(settings, monkeypatch):
-    under_way, most, lock = [0], [0], threading.Lock()
-    three = threading.Barrier(3)
-
-    def ask(*_):
-        with lock:
-            under_way[0] += 1
-            most[0] = max(most[0], under_way[0])
-        three.wait(timeout=5)
-        with lock:
-            under_way[0] -= 1
-        return Answer([dict(OVER)], START, START)
-
-    monkeypatch.setattr(AppointmentsApi, "ask", ask)
-    read({**settings, "org_ids": [str(number) for number in range(60)], "num_workers": 3}, catalog())
-    assert most == [3]
-
-
-def test_an_organization_waits_for_room_before_it_is_read(settings, monkeypatch):
-    waited = []
-    monkeypatch.setattr("source_ravan_calcom.backlog.Backlog.wait_for_room", lambda self: waited.append(1))
-    monkeypatch.setattr(AppointmentsApi, "ask", lambda *_: Answer([dict(OVER)], START, START))
-    read({**settings, "org_ids": list("abc")}, catalog())
-    assert waited == [1, 1, 1]
-
-
-def test_a_stream_that_does_not_exist_is_named(settings):
-    _, failure = read(settings, catalog("bookings"))
-    assert "does not have: bookings" in failure.message
-
-
-def test_an_empty_catalog_reads_nothing(settings):
-    assert read(settings, CatalogBuilder().build()) == ([], None)
-
-
-def test_full_refresh_ignores_the_state_and_incremental_uses_it(http, settings):
-    http.get(URL, json=answer(OVER))
-    incremental = catalog(mode=SyncMode.incremental)
-    messages, _ = read(settings, incremental)
-    [state] = states(messages)
-    again, _ = read(settings, incremental, [state])
-    assert rows(again) == []
-    full, _ = read(settings, catalog(), [state])
-    assert len(rows(full)) == 1
-
-
-def test_the_rows_of_one_organization_carry_one_time_with_z_that_never_goes_backwards(http, settings):
-    http.get(URL, json=answer(OVER, {**OVER, "id": "2"}))
-    incremental = catalog(mode=SyncMode.incremental)
-    messages, _ = read(settings, incremental)
-    [synced_at] = {row["synced_at"] for row in rows(messages)}
-    assert synced_at.endswith("Z")
-    [state] = states(messages)
-    vars(state.stream.stream_state)["organizations"][ORG]["synced_at"] = "2999-01-01T00:00:00.000Z"
-    http.get(URL, json=answer({**OVER, "status": "pending"}))
-    again, _ = read(settings, incremental, [state])
-    assert [row["synced_at"] for row in rows(again)] == ["2999-01-01T00:00:00.001Z"]
-
-
-def test_a_state_that_is_not_understood_is_one_warning_and_a_full_read(http, settings, caplog):
-    http.get(URL, json=answer(OVER))
-    incremental = catalog("appointments", "organizations", mode=SyncMode.incremental)
-    odd = AirbyteStateMessage(type=changes.UNREADABLE, data={"problem": "ValueError"})
-    messages, failure = read(settings, incremental, [odd])
-    assert failure is None
-    assert len(rows(messages)) == 1
-    assert [r.message for r in caplog.records if r.levelname == "WARNING"] == [
-        "The saved state was not understood (ValueError), so every booking is read and sent again. "
-        "Nothing is lost; a destination that merges by primary key ends up the same."
-    ]
-
-
-@pytest.mark.parametrize("verb", ["discover", "read"])
-def test_bad_settings_are_refused_without_a_request(http, verb):
-    source = SourceRavanCalcom()
-    with pytest.raises(Failure, match="Access Token is missing"):
-        source.discover(LOGGER, {"org_ids": [ORG]}) if verb == "discover" else list(
-            source.read(LOGGER, {"org_ids": [ORG]}, catalog())
-        )
+        assert stream.is_resumable
     assert http.call_count == 0
 
 
-@pytest.mark.parametrize("verb", ["check", "discover"])
-def test_a_setting_that_is_probably_not_meant_is_a_warning(http, settings, caplog, verb):
+@pytest.mark.parametrize("stream", BOTH)
+def test_every_column_has_what_a_column_needs(stream):
+    schema = json.loads((SCHEMAS / f"{stream}.json").read_text())
+    assert schema["additionalProperties"] is True, "schemas: a field that Ravan adds must not be refused"
+    for name, column in schema["properties"].items():
+        where = f"schemas/{stream}.json, column {name}"
+        assert isinstance(column["type"], list) and len(column["type"]) == 2, f"{where}: type is [null, one type]"
+        assert column["type"][0] == "null", f"{where}: no value is certain, so null comes first in type"
+        assert column["description"].endswith("."), f"{where}: a description, in sentences, is missing"
+        assert ("format" in column) == ("airbyte_type" in column), f"{where}: a time has format and airbyte_type"
+        if "format" in column:
+            assert (column["format"], column["airbyte_type"]) == ("date-time", "timestamp_with_timezone"), where
+
+
+@pytest.mark.parametrize("verb", ["check", "discover", "read", "configure"])
+def test_settings_that_can_not_be_used_are_refused_by_every_verb_without_a_request(http, tmp_path, verb):
+    source = SourceRavanCalcom()
+    with pytest.raises(AirbyteTracedException) as refused:
+        if verb == "configure":
+            source.configure(INCOMPLETE, str(tmp_path))
+        elif verb == "read":
+            list(source.read(LOGGER, INCOMPLETE, catalog()))
+        else:
+            getattr(source, verb)(LOGGER, INCOMPLETE)
+    assert "Access Token (access_token) is missing." in refused.value.message
+    assert "Organization IDs (org_ids) must hold at least one organization ID." in refused.value.message
+    assert refused.value.failure_type is FailureType.config_error
+    assert http.call_count == 0
+
+
+@pytest.mark.parametrize("verb", ["check", "discover", "read"])
+def test_a_setting_that_is_probably_a_mistake_is_a_warning_of_every_verb(http, settings, caplog, verb):
     http.get(URL, json=answer())
-    getattr(SourceRavanCalcom(), verb)(LOGGER, {**settings, "org_id": "x"})
-    assert "Unknown setting org_id; did you mean Organization IDs (`org_ids`)?" in caplog.messages
+    given = {**settings, "org_id": "x"}
+    if verb == "read":
+        read(given)
+    else:
+        getattr(SourceRavanCalcom(), verb)(LOGGER, given)
+    assert lines(caplog, "WARNING") == ["Unknown setting org_id; did you mean Organization IDs (org_ids)?"]
 
 
-def test_the_settings_are_not_written_to_a_file(tmp_path, settings):
-    assert SourceRavanCalcom().configure(settings, str(tmp_path)) is settings
+def test_configure_returns_the_settings_normalised_and_writes_no_file(tmp_path, settings):
+    given = {**settings, "access_token": " Bearer some.jwt.token ", "agent_id": None, "later": 1}
+    configured = SourceRavanCalcom().configure(given, str(tmp_path))
+    assert configured["access_token"] == "some.jwt.token"
+    assert configured["later"] == 1, "it stays, so that the verb can caution"
+    assert "agent_id" not in configured
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_token_is_masked_as_it_is_sent_and_not_only_as_it_was_pasted(http, settings):
+    http.get(URL, json=answer())
+    SourceRavanCalcom().check(LOGGER, {**settings, "access_token": " Bearer some.jwt.token "})
+    assert "some.jwt.token" not in filter_secrets("sent some.jwt.token")
+
+
+def test_a_stream_that_this_source_does_not_have_is_named(settings):
+    error = read(settings, catalog("appointments", "bookings")).error
+    assert error.message == (
+        "The connection selects a stream that this source does not have: bookings. "
+        "Refresh the source schema in the connection."
+    )
+    assert error.failure_type is FailureType.config_error
+
+
+# Files.
+
+FILES = {
+    "configuration": SourceRavanCalcom.read_config,
+    "catalog": SourceRavanCalcom.read_catalog,
+    "state": SourceRavanCalcom.read_state,
+}
+
+
+def refusal(noun, path) -> str:
+    with pytest.raises(AirbyteTracedException) as refused:
+        FILES[noun](str(path))
+    assert refused.value.failure_type is FailureType.config_error
+    return refused.value.message
+
+
+@pytest.fixture
+def file(tmp_path):
+    """Write a file, and return its path."""
+
+    def file(content):
+        path = tmp_path / "file.json"
+        path.write_text(content if isinstance(content, str) else json.dumps(content))
+        return path
+
+    return file
+
+
+@pytest.mark.parametrize("noun", FILES)
+def test_a_file_that_is_missing_is_named(noun, tmp_path):
+    path = tmp_path / "file.json"
+    assert refusal(noun, path) == f"The {noun} file {path} can't be read: No such file or directory."
+
+
+@pytest.mark.parametrize("noun", ["configuration", "catalog"])
+def test_a_file_that_is_not_json_is_named_with_the_place_of_the_mistake(noun, file):
+    path = file('{\n  "a": 1,\n}')
+    assert refusal(noun, path).startswith(f"The {noun} file {path} is not valid JSON at line 2, column 9: ")
+
+
+def test_a_configuration_file_is_read_as_it_is(file, settings):
+    assert SourceRavanCalcom.read_config(str(file(settings))) == settings
+
+
+def configured(**stream):
+    return {"streams": [{"stream": {"name": "appointments", "json_schema": {}, "supported_sync_modes": []}, **stream}]}
+
+
+MODES = {"sync_mode": "incremental", "destination_sync_mode": "append_dedup"}
+
+
+def test_a_configured_catalog_is_read(file):
+    catalog = SourceRavanCalcom.read_catalog(str(file(configured(**MODES))))
+    assert [each.stream.name for each in catalog.streams] == ["appointments"]
+
+
+DISCOVERED = {"streams": [{"name": "appointments", "json_schema": {}, "supported_sync_modes": ["full_refresh"]}]}
+
+
 @pytest.mark.parametrize(
-    "content", ["{", "7", '{"appointments": {}}', '[{"type": "STREAM"}]', '["x"]', '[{"type":"NEW"}]']
+    ("content", "problem"),
+    [
+        ([], "it has no list of streams"),
+        ({"catalog": DISCOVERED}, "it has no list of streams"),
+        (DISCOVERED, "it is what discover printed. A configured catalog says for each stream how it is synced"),
+        (
+            configured(**{**MODES, "sync_mode": "inc"}),
+            "sync_mode of stream appointments is 'inc', but can only be full_refresh or incremental",
+        ),
+        (configured(sync_mode="incremental"), "destination_sync_mode of stream appointments is None"),
+        (configured(**MODES, cursor_field=7), "a field is missing or has another type than the protocol's"),
+    ],
 )
-def test_a_state_file_that_is_no_state_is_handed_on_as_not_understood(tmp_path, content):
-    path = tmp_path / "state.json"
-    path.write_text(content)
-    [state] = SourceRavanCalcom.read_state(str(path))
-    with pytest.raises(ValueError, match="Error"):
-        changes.stream_states([state])
+def test_a_file_that_is_no_configured_catalog_is_named_with_what_is_wrong(file, content, problem):
+    path = file(content)
+    assert refusal("catalog", path).startswith(f"The catalog file {path} is not a configured catalog: {problem}")
 
 
-@pytest.mark.parametrize("content", ["[]", "{}"])
-def test_an_empty_state_file_is_a_first_sync(tmp_path, content):
-    path = tmp_path / "state.json"
-    path.write_text(content)
-    assert SourceRavanCalcom.read_state(str(path)) == []
+@pytest.mark.parametrize(
+    "content", ["{", "7", '{"appointments": {}}', '[{"type": "STREAM", "stream": 5}]', '["x"]', '[{"type": "NEW"}]']
+)
+def test_a_state_file_that_is_no_state_is_one_warning_and_everything_is_read_again(file, caplog, content):
+    assert SourceRavanCalcom.read_state(str(file(content))) == []
+    [warning] = lines(caplog, "WARNING")
+    assert warning.startswith("The saved state was not understood (")
+    assert ", so every booking is read and sent again. " in warning
 
 
-def test_what_answered_one_request_of_six_is_a_token_that_works(http, settings):
-    http.get(URL, status_code=401)
-    http.get(f"{URL}?org_id=d", json=answer({"id": "1", "status": "accepted"}))
-    http.get(f"{URL}?org_id=d&status=past", [{"status_code": 502}, {"json": answer()}])
-    messages, failure = read({**settings, "org_ids": list("dabc"), "num_workers": 1}, catalog())
-    assert [row["organization_id"] for row in rows(messages)] == ["d"]
-    assert "3 of 4 organizations failed (3 token refused for one organization)" in failure.message
+@pytest.mark.parametrize("content", ["[]", "{}", "null"])
+def test_an_empty_state_file_is_a_first_sync(file, caplog, content):
+    assert SourceRavanCalcom.read_state(str(file(content))) == []
+    assert lines(caplog, "WARNING") == []
 
 
-def test_the_pause_of_a_rate_limit_is_a_stream_status(http, settings, sleeps, caplog):
-    caplog.set_level(logging.INFO)
-    http.get(URL, [{"status_code": 429, "headers": {"Retry-After": "1"}}, {"json": answer(OVER)}])
-    messages, failure = read(settings, catalog())
-    assert failure is None
-    reasons = [
-        reason.type.value
-        for m in messages
-        if m.type is Type.TRACE and m.trace.type is TraceType.STREAM_STATUS
-        for reason in m.trace.stream_status.reasons or []
-    ]
-    assert reasons == ["RATE_LIMITED"]
+def test_no_state_file_is_a_first_sync():
+    assert SourceRavanCalcom.read_state("") == []
+
+
+def test_a_state_file_is_read(file, http, settings):
+    http.get(URL, json=answer(OVER))
+    saved = read(settings).saved()
+    descriptor = {"name": "appointments"}
+    path = file([{"type": "STREAM", "stream": {"stream_descriptor": descriptor, "stream_state": saved}}])
+    [read_state] = SourceRavanCalcom.read_state(str(path))
+    assert read(settings, state=[read_state]).rows() == []
+
+
+# States.
+
+
+@pytest.mark.parametrize(
+    ("message", "problem"),
+    [
+        (AirbyteStateMessage(type=AirbyteStateType.LEGACY, data={"a": 1}), "it is LEGACY, not STREAM"),
+        (AirbyteStateMessage(type=AirbyteStateType.STREAM), "it names no stream"),
+        (AirbyteStateMessage(), "it is without a type, not STREAM"),
+    ],
+)
+def test_a_state_of_another_kind_is_one_warning_and_a_full_read(http, settings, caplog, message, problem):
+    http.get(URL, json=answer(OVER))
+    assert len(read(settings, state=[message]).rows()) == 1
+    [warning] = lines(caplog, "WARNING")
+    assert warning.startswith(f"The saved state was not understood ({problem}), so every booking is read")
+
+
+def test_a_state_without_content_is_a_first_sync(http, settings, caplog):
+    http.get(URL, json=answer(OVER))
+    empty = AirbyteStreamState(stream_descriptor=StreamDescriptor(name="appointments"))
+    before = [AirbyteStateMessage(type=AirbyteStateType.STREAM, stream=empty)]
+    assert len(read(settings, state=before).rows()) == 1
+    assert lines(caplog, "WARNING") == []
+
+
+def test_the_state_of_an_organization_that_was_removed_is_dropped(http, settings):
+    http.get(URL, json=answer(OVER))
+    before = [state("appointments", version=2, organizations={"gone": {"sent": ""}})]
+    assert [*read(settings, state=before).saved()["organizations"]] == [ORG]
