@@ -1,24 +1,26 @@
-"""What a booking is: its owner, its times, its identity, its fingerprint. Pure.
+"""A booking: the types of its columns, its times, its identity, its fingerprint. Pure.
 
-The endpoint's documentation gives ISO 8601 times in UTC; Cal.com's own carry milliseconds. Both are accepted, and so
-is an offset.
+The schema declares a type for each column. :func:`fit` makes a row hold it, by the table ``CONVERSIONS``, so that every
+destination can load the row. Columns that the schema does not declare stay as Ravan sent them.
 """
 
 from __future__ import annotations
 
 import re
-from datetime import datetime, timezone
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timedelta, timezone
 from hashlib import blake2b
-from typing import Any
+from operator import itemgetter
+from typing import Any, NamedTuple
 
 import orjson
 
 Row = dict[str, Any]
-"""One appointment as Ravan sends it, or as it is delivered."""
+"""One appointment as Ravan sends it, or as it is delivered. Its texts are valid Unicode."""
 
 PRIMARY_KEY = ["organization_id", "id"]
 CURSOR_FIELD = "synced_at"
-TIME_FIELDS = ("start_time", "end_time")
 
 DEAD = frozenset({"cancelled", "rejected"})
 """The values of ``status`` with which a booking does not take place."""
@@ -28,18 +30,52 @@ FINGERPRINT_BYTES = 6
 _HASH_BYTES = 9
 """What is hashed to; the first ``FINGERPRINT_BYTES`` count. States of version 1 hold all of them."""
 
-_TIME = re.compile(
-    r"(?P<date>\d{4}-\d\d-\d\d)[Tt ](?P<time>\d\d:\d\d(?::\d\d)?)(?P<fraction>\.\d+)?"
-    r"(?P<zone>[Zz]|(?P<sign>[+-])(?P<hours>\d\d):?(?P<minutes>\d\d)?)?",
+NULLED, TRUNCATED = "NULLED", "TRUNCATED"
+"""What a value lost in a conversion, as Airbyte's protocol names it: everything, or a part."""
+
+NUL, REPLACEMENT = "\0", "\ufffd"
+
+_MINUS = "\u2212"
+"""The sign that ISO 8601 prefers to a hyphen."""
+
+_LARGEST = 2**63 - 1
+"""The largest integer that a destination's column holds."""
+
+_EXACT = 2**53
+"""Below it, a floating-point number can hold every integer."""
+
+_FIRST_YEAR = 2
+"""Earlier years mean that there is no time: Go writes a missing time as the year 1, MySQL as the year 0."""
+
+_EPOCH = datetime(1970, 1, 1)
+_EPOCH_END = 4_102_444_800
+"""The year 2100 in seconds since 1970. Smaller numbers count seconds, larger ones milliseconds."""
+
+_GO_ZERO = -62_135_596_800
+"""Go's zero time, in seconds since 1970."""
+
+_WHOLE_SECONDS = len("2026-03-25T14:00:00")
+_LONGEST_TIME = len("2026-03-25T14:00:00.123456789Z")
+
+_MONTH_AND_DAY = r"(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])|(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31)"
+_DOCUMENTED_TIME = rf"2\d\d\d-{_MONTH_AND_DAY}T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:Z|\.\d{{1,9}}Z)"
+"""A time as the endpoint documents it, with Cal.com's fraction of a second, where it is surely in the calendar."""
+
+_is_documented_time = re.compile(_DOCUMENTED_TIME, re.ASCII).fullmatch
+_begins_with_documented_times = re.compile(f"{_DOCUMENTED_TIME}\n{_DOCUMENTED_TIME}\n", re.ASCII).match
+
+# ISO 8601, basic and extended; and as Go prints a time: 2026-03-25 14:00:00.5 +0100 CET m=+0.1
+_iso_time = re.compile(
+    r"(?P<year>\d{4})"
+    r"(?:-?(?P<month>\d\d)-?(?P<day>\d\d)|-?W(?P<week>\d\d)-?(?P<weekday>\d)|-?(?P<day_of_year>\d{3}))"
+    r"(?:[Tt ](?P<hour>[01]\d|2[0-4])(?::?(?P<minute>[0-5]\d)(?::?(?P<second>[0-5]\d|60))?)?(?:[.,](?P<fraction>\d+))?"
+    r"(?: ?(?:[Zz]|UTC|GMT|(?P<sign>[+\u2212-])(?P<offset_hours>[01]\d|2[0-3])(?::?(?P<offset_minutes>[0-5]\d))?"
+    r"(?: (?:[A-Z]+|[+-]\d+))?(?: m=[+-][\d.]+)?))?)?",
     re.ASCII,
-)
-
-_UTC = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d+)?Z", re.ASCII).fullmatch
-
-# The same where it is surely in the calendar, which need not be asked then.
-_SURELY_UTC = re.compile(
-    r"(?!0000)\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d+)?Z", re.ASCII
 ).fullmatch
+
+_integer_text = re.compile(r"([+-]?\d{1,19})(?:\.0*)?", re.ASCII).fullmatch
+_epoch_text = re.compile(r"0|-?\d{9,14}(?:\.\d*)?", re.ASCII).fullmatch
 
 
 def fingerprint(row: Row) -> bytes:
@@ -48,14 +84,20 @@ def fingerprint(row: Row) -> bytes:
     A changed row is taken for an unchanged one only if it meets one of the organization's at most 1,200 fingerprints
     by chance: 4 in 10^12.
     """
-    content = orjson.dumps(row, option=orjson.OPT_SORT_KEYS)
-    return blake2b(content, digest_size=_HASH_BYTES).digest()[:FINGERPRINT_BYTES]
+    return blake2b(_content(row), digest_size=_HASH_BYTES).digest()[:FINGERPRINT_BYTES]
 
 
 def identity(row: Row) -> str | None:
-    """Cal.com's booking UID, which is what tells the rows of one organization apart; ``None`` where it is missing."""
+    """Cal.com's booking UID, which tells the rows of one organization apart; a number becomes its digits.
+
+    ``None`` where it is missing: empty, zero, or neither text nor a number.
+    """
     uid = row.get("id")
-    return uid if isinstance(uid, str) and uid else None
+    if isinstance(uid, str):
+        return uid or None
+    if not uid or isinstance(uid, (bool, dict, list)):
+        return None
+    return _json(uid)
 
 
 def is_dead(row: Row) -> bool:
@@ -64,50 +106,18 @@ def is_dead(row: Row) -> bool:
     return isinstance(status, str) and status in DEAD
 
 
-def is_utc(time: Any) -> bool:
-    """Whether a time is as we deliver it: absent, or ISO 8601 in UTC with ``Z``, and in the calendar."""
-    if time is None or (isinstance(time, str) and _SURELY_UTC(time)):
-        return True
-    match = _UTC(time) if isinstance(time, str) else None
-    if not match:
-        return False
-    try:
-        datetime.fromisoformat(match[1])
-    except ValueError:
-        return False
-    return True
-
-
-def as_utc(time: Any) -> Any:
-    """An ISO 8601 time in UTC with ``Z``, its fraction of a second kept; ``None`` for an empty string.
-
-    A time without an offset is UTC, which is what the API documents. What can't be read is returned as it is.
-    """
-    if not isinstance(time, str) or is_utc(time):
-        return time
-    if not time:
-        return None
-    match = _TIME.fullmatch(time.strip())
-    if not match:
-        return time
-    seconds = match["time"] if len(match["time"]) > len("hh:mm") else f"{match['time']}:00"
-    offset = f"{match['sign'] or '+'}{match['hours'] or '00'}:{match['minutes'] or '00'}"
-    try:
-        local = datetime.fromisoformat(f"{match['date']}T{seconds}{offset}")
-        utc = local.astimezone(timezone.utc)
-    except (ValueError, OverflowError):
-        return time
-    return f"{utc.replace(tzinfo=None).isoformat()}{match['fraction'] or ''}Z"
-
-
 def moment(time: Any) -> datetime | None:
-    """A row's time as a point in time, to the millisecond; ``None`` where it can't be read."""
-    utc = as_utc(time)
-    if not isinstance(utc, str) or not is_utc(utc):
-        return None
-    whole, _, fraction = utc[:-1].partition(".")
-    at = datetime.fromisoformat(whole).replace(tzinfo=timezone.utc)
-    return at.replace(microsecond=int(fraction[:3].ljust(3, "0")) * 1000) if fraction else at
+    """A row's time as a point in time, to the millisecond, in every form that :func:`fit` understands.
+
+    ``None`` where there is none: no time, a zero time, or one that can't be read.
+    """
+    if not (isinstance(time, str) and _is_documented_time(time)):
+        time = None if time is None else as_time(time)[0]
+        if time is None:
+            return None
+    fraction = time[_WHOLE_SECONDS:-1]
+    milliseconds = fraction and f"{fraction[:4]:0<4}"
+    return datetime.fromisoformat(f"{time[:_WHOLE_SECONDS]}{milliseconds}+00:00")
 
 
 def utc_text(at: datetime) -> str:
@@ -115,20 +125,231 @@ def utc_text(at: datetime) -> str:
     return at.astimezone(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def normalise(row: Row, org_id: str) -> int:
-    """Make a row fit the schema, in place: its owner, its times. Nothing else is altered.
+Converted = tuple[Any, str]
+"""A value that fits, and what was lost: ``NULLED``, ``TRUNCATED``, or an empty string for nothing."""
+
+
+def as_text(value: Any) -> Converted:
+    """Convert to text: a number to its digits, an object or a list to its JSON.
+
+    NUL, which PostgreSQL can't store, is replaced.
+    """
+    if not isinstance(value, str):
+        return _json(value), ""
+    text = value.replace(NUL, REPLACEMENT)
+    return text, "" if text == value else TRUNCATED
+
+
+def as_integer(value: Any) -> Converted:
+    """Convert to an integer of 64 bits: from a text that holds one, or a number without a fraction.
+
+    An empty text is null, and nothing is lost.
+    """
+    if isinstance(value, str):
+        if not value.strip():
+            return None, ""
+        match = _integer_text(value.strip())
+        value = int(match[1]) if match else None
+    elif isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and -_LARGEST <= value <= _LARGEST:
+        return value, ""
+    return None, NULLED
+
+
+def as_time(value: Any) -> Converted:
+    """Convert to ISO 8601 in UTC with ``Z``, to the nanosecond.
+
+    Understands ISO 8601, Go's own form, and seconds or milliseconds since 1970 up to 2100. A time without an offset is
+    in UTC, as the API documents; a date is its midnight; a leap second becomes the second before. An empty text and a
+    zero time (before the year 2, or the beginning of 1970) are null, and nothing is lost: there is no time.
+    """
+    if isinstance(value, str):
+        value = value.strip()
+        if not value:
+            return None, ""
+        match = _iso_time(value)
+        if match:
+            try:
+                return _from_iso(match)
+            except (ValueError, OverflowError):
+                return None, NULLED
+        value = float(value) if _epoch_text(value) else None
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return _from_epoch(value)
+    return None, NULLED
+
+
+CONVERSIONS: Mapping[str, Callable[[Any], Converted]] = {
+    "id": as_text,
+    "agent_id": as_text,
+    "attendee_name": as_text,
+    "attendee_email": as_text,
+    "attendee_phone": as_text,
+    "attendee_timezone": as_text,
+    "start_time": as_time,
+    "end_time": as_time,
+    "duration_minutes": as_integer,
+    "status": as_text,
+}
+"""How each column that Ravan sends is made to fit its type in ``schemas/appointments.json``. Nulls stay null."""
+
+_times_and_texts = itemgetter(
+    "start_time", "end_time", *(column for column, conversion in CONVERSIONS.items() if conversion is as_text)
+)
+
+
+class Change(NamedTuple):
+    """A value that lost something when it was made to fit.
+
+    Attributes:
+        field: Its column.
+        change: ``NULLED`` or ``TRUNCATED``.
+    """
+
+    field: str
+    change: str
+
+
+def fit(row: Row, org_id: str) -> tuple[Change, ...]:
+    """Make a row fit the schema, in place.
 
     The owner is written as the user writes it, so that bookings join with ``organizations``; whose the row is was
     judged before.
 
     Returns:
-        How many of its times can't be read, and stay as they came.
+        The values that lost something, for the record's ``meta.changes``. A value that was converted with its meaning
+        kept is not among them.
     """
-    unreadable = 0
     row["organization_id"] = org_id
-    for name in TIME_FIELDS:
-        time = row.get(name)
-        if not is_utc(time):
-            row[name] = as_utc(time)
-            unreadable += not is_utc(row[name])
-    return unreadable
+    try:
+        # Nearly every row is as documented, and is recognised at once.
+        if (
+            _begins_with_documented_times(texts := "\n".join(values := _times_and_texts(row)))
+            and len(values[0]) <= _LONGEST_TIME  # one time, not two with a line break between them
+            and NUL not in texts
+            and type(minutes := row["duration_minutes"]) is int
+            and minutes <= _LARGEST
+        ):
+            return ()
+    except (KeyError, TypeError):
+        pass
+    changes = []
+    for column, conversion in CONVERSIONS.items():
+        value = row.get(column)
+        if value is not None:
+            row[column], change = conversion(value)
+            if change:
+                changes.append(Change(column, change))
+    return tuple(changes)
+
+
+class Loss(NamedTuple):
+    """What the rows of one organization lost in one column.
+
+    Attributes:
+        field: The column.
+        change: ``NULLED`` or ``TRUNCATED``.
+        rows: How many rows lost something.
+        first: The first one's :func:`identity`.
+    """
+
+    field: str
+    change: str
+    rows: int
+    first: str | None
+
+
+def losses(changed: Iterable[tuple[Row, Iterable[Change]]]) -> list[Loss]:
+    """Sum up by column what :func:`fit` returned for the rows of one organization."""
+    rows: dict[Change, list[Row]] = defaultdict(list)
+    for row, changes in changed:
+        for change in changes:
+            rows[change].append(row)
+    return [Loss(*change, len(found), identity(found[0])) for change, found in rows.items()]
+
+
+ATTENDEE = ("attendee_email", "attendee_name", "attendee_phone", "attendee_timezone")
+"""The columns by which the rows that share an ID are ordered."""
+
+
+def distinct(rows: list[Row]) -> tuple[list[Row], dict[str, int]]:
+    """Keep one row of each booking in one response.
+
+    A booking with several attendees may come as a row for each of them. The row whose ``ATTENDEE`` columns come first
+    in alphabetical order is kept, whatever the order of the rows, so that it is the same one in every sync.
+
+    Returns:
+        The rows, in their order, and how many different ones were left out by :func:`identity`.
+    """
+    uids = list(map(identity, rows))
+    if len(set(uids)) == len(uids):
+        return rows, {}
+    bookings: dict[str, Row] = {}
+    contents: dict[str, set[bytes]] = defaultdict(set)
+    for uid, row in zip(uids, rows, strict=True):
+        if uid:
+            contents[uid].add(_content(row))
+            bookings[uid] = min(bookings.get(uid, row), row, key=_attendee_order)
+    kept = [row for uid, row in zip(uids, rows, strict=True) if uid is None or row is bookings[uid]]
+    return kept, {uid: len(different) - 1 for uid, different in contents.items() if len(different) > 1}
+
+
+def _attendee_order(row: Row) -> tuple[list[str], bytes]:
+    return [str(row.get(column) or "") for column in ATTENDEE], _content(row)
+
+
+def _content(row: Row) -> bytes:
+    return orjson.dumps(row, option=orjson.OPT_SORT_KEYS)
+
+
+def _json(value: Any) -> str:
+    if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT:
+        value = int(value)
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+
+
+def _from_iso(match: re.Match[str]) -> Converted:
+    if int(match["year"]) < _FIRST_YEAR:
+        return None, ""
+    fraction = match["fraction"] or ""
+    of_day = timedelta(**{unit: int(match[unit[:-1]] or 0) for unit in ("hours", "minutes", "seconds")})
+    if match["second"] == "60":
+        of_day -= timedelta(seconds=1)
+    elif fraction and not match["second"]:
+        nanoseconds = int(fraction) * (60 if match["minute"] else 3600) * 10**9 // 10 ** len(fraction)
+        of_day += timedelta(seconds=nanoseconds // 10**9)
+        fraction = f"{nanoseconds % 10**9:09}".rstrip("0")
+    offset = timedelta(hours=int(match["offset_hours"] or 0), minutes=int(match["offset_minutes"] or 0))
+    at = _day(match) + of_day - (-offset if match["sign"] in ("-", _MINUS) else offset)
+    if of_day > timedelta(days=1) or (match["second"] == "60" and (at.hour, at.minute) != (23, 59)):
+        raise ValueError
+    return _written(at, fraction)
+
+
+def _day(match: re.Match[str]) -> datetime:
+    year = int(match["year"])
+    if match["month"]:
+        return datetime(year, int(match["month"]), int(match["day"]))
+    if match["week"]:
+        return datetime.fromisocalendar(year, int(match["week"]), int(match["weekday"]))
+    day = datetime(year, 1, 1) + timedelta(days=int(match["day_of_year"]) - 1)
+    if day.year != year:
+        raise ValueError
+    return day
+
+
+def _from_epoch(number: float) -> Converted:
+    if number in (0, _GO_ZERO, _GO_ZERO * 1000):
+        return None, ""
+    if not 0 < number < _EPOCH_END * 1000:
+        return None, NULLED
+    at = _EPOCH + timedelta(**{"seconds" if number < _EPOCH_END else "milliseconds": number})
+    return _written(at.replace(microsecond=0), f"{at.microsecond:06}".rstrip("0"))
+
+
+def _written(at: datetime, fraction: str) -> Converted:
+    kept, lost = fraction[:9], fraction[9:].strip("0")
+    if at.year < _FIRST_YEAR or (at == _EPOCH and not kept.strip("0")):
+        return None, ""
+    return f"{at.isoformat()}{'.' if kept else ''}{kept}Z", TRUNCATED if lost else ""
