@@ -77,7 +77,8 @@ class Rows:
     Attributes:
         rows: As Ravan sent them, in its order.
         count: What the answer says their number is; ``None`` where it says nothing.
-        repaired: Whether half a character (a lone surrogate) was replaced somewhere in them.
+        repaired: Whether something in the body was replaced to read it: half a character, a byte that is no UTF-8, or a
+            number that is out of range.
     """
 
     rows: list[Row]
@@ -162,14 +163,39 @@ def _parsed(content: bytes | bytearray) -> tuple[Any, bool]:
         return orjson.loads(content), False
     except orjson.JSONDecodeError:
         pass
-    # The strict parser refuses half a surrogate pair, which is half an emoji in somebody's name; it has
-    # the last word, because the other one takes NaN for JSON.
     try:
-        text = json.dumps(json.loads(content), ensure_ascii=False)
-        whole, replaced = _LONE_SURROGATE.subn("\ufffd", text)
-        return orjson.loads(whole), replaced > 0
+        return _repaired(content)
     except (ValueError, RecursionError):
         return _BROKEN, False
+
+
+def _repaired(content: bytes | bytearray) -> tuple[Any, bool]:
+    """What the strict parser refuses, though its meaning is plain: one odd value need not cost all rows.
+
+    Half a surrogate pair (half an emoji in a name) and a byte that is no UTF-8 become U+FFFD; a number beyond what a
+    floating-point number holds becomes the text of its digits.
+
+    Raises:
+        ValueError, RecursionError: It is no JSON.
+    """
+    repairs = 0
+
+    def number(digits: str) -> Any:
+        nonlocal repairs
+        try:
+            return orjson.loads(digits)
+        except orjson.JSONDecodeError:
+            repairs += 1
+            return digits
+
+    try:
+        body = json.loads(content, parse_int=number, parse_float=number)
+    except UnicodeDecodeError:
+        repairs += 1
+        body = json.loads(content.decode("utf-8-sig", "replace"), parse_int=number, parse_float=number)
+    text, halves = _LONE_SURROGATE.subn("\ufffd", json.dumps(body, ensure_ascii=False))
+    # The strict parser has the last word: the other one takes NaN for JSON.
+    return orjson.loads(text), repairs + halves > 0
 
 
 class _NotRows(Exception):
