@@ -35,13 +35,29 @@ from airbyte_cdk.models import (
     SyncMode,
     Type,
 )
+from airbyte_cdk.models.airbyte_protocol import (  # type: ignore[attr-defined]  # a star import, of untyped models
+    AirbyteRecordMessageMeta,
+    AirbyteRecordMessageMetaChange,
+    Reason,
+)
+from airbyte_cdk.models.airbyte_protocol import Change as ChangeType  # type: ignore[attr-defined]
 from airbyte_cdk.sources.streams import NO_CURSOR_STATE_KEY
 from airbyte_cdk.utils.stream_status_utils import as_airbyte_message
 
 from source_ravan_calcom import workers
 from source_ravan_calcom.bookings import memory
 from source_ravan_calcom.bookings.memory import Seen, later_than
-from source_ravan_calcom.bookings.records import CURSOR_FIELD, PRIMARY_KEY, TIME_FIELDS, normalise, utc_text
+from source_ravan_calcom.bookings.records import (
+    CURSOR_FIELD,
+    NULLED,
+    PRIMARY_KEY,
+    TRUNCATED,
+    Change,
+    Loss,
+    fit,
+    losses,
+    utc_text,
+)
 from source_ravan_calcom.bookings.windows import MAX_LIMIT, Bookings, Reading
 from source_ravan_calcom.config import Config, label
 from source_ravan_calcom.ravan import client, failures
@@ -57,6 +73,8 @@ SCHEMAS = Path(__file__).with_name("schemas")
 
 STATE_BYTES = 8_000_000
 """Above this, the states of a sync come near the platform's limit of 10 MiB for all streams of a connection."""
+
+ID_LENGTH = 60
 
 _HTTP_BAD_REQUEST = 400
 
@@ -267,8 +285,8 @@ class Sync:
         """The records of an organization that was read, then a state if one is due."""
         org_id = organization.org_id
         self._note_limit(organization.reading.limit)
-        unreadable = sum(normalise(row, org_id) for row in bookings.rows)
-        self._warn(organization, bookings, unreadable)
+        changed = [(row, changes) for row in bookings.rows if (changes := fit(row, org_id))]
+        self._warn(organization, bookings, losses(changed))
         synced_at = later_than(self._last_reads.get(org_id), datetime.now(timezone.utc))
         outcome = Outcome(
             READ,
@@ -284,9 +302,10 @@ class Sync:
         delivery = memory.compare(bookings, self._state.of(org_id), self._config.statuses, synced_at)
         self._report.read(org_id, replace(outcome, bookings_sent=len(delivery.rows), claim=delivery.claim))
         cursor_value = utc_text(synced_at)
+        changes_by_row = {id(row): changes for row, changes in changed}
         for row in delivery.rows:
             row[CURSOR_FIELD] = cursor_value
-            yield _record(APPOINTMENTS, row)
+            yield _record(APPOINTMENTS, row, changes_by_row.get(id(row), ()))
         if not self._forgets:
             self._state.keep(org_id, delivery.seen, delivered=bool(delivery.rows))
             if state := self._state.due():
@@ -321,17 +340,20 @@ class Sync:
             self._limit = limit
             self._logger.info(f"Ravan refuses to return {MAX_LIMIT} rows at once. This sync requests {limit} at most.")
 
-    def _warn(self, organization: Organization, bookings: Bookings, unreadable: int) -> None:
+    def _warn(self, organization: Organization, bookings: Bookings, lost: Iterable[Loss]) -> None:
         sentences = organization.warnings
         if bookings.anonymous:
             sentences.append(
                 f"{bookings.anonymous} rows have no id. They are delivered, but can't be told apart by primary key."
             )
-        if unreadable:
+        if bookings.left_out:
             sentences.append(
-                f"{unreadable} values of {' and '.join(TIME_FIELDS)} are not ISO 8601 times. "
-                "They are delivered as they came."
+                f"{len(bookings.left_out)} bookings came as several rows with one id. One row of each is delivered, "
+                f"the first by the attendee's email; {sum(bookings.left_out.values())} rows are not."
             )
+        for loss in lost:
+            first = "has no id" if loss.first is None else f"is booking {failures.clean(loss.first, ID_LENGTH)}"
+            sentences.append(f"{_LOSSES[loss.change].format(loss=loss)} The first of these rows {first}.")
         for sentence in dict.fromkeys(sentences):
             self._logger.warning(f"Organization {organization.org_id}: {sentence}")
 
@@ -356,6 +378,12 @@ class Sync:
             if each.synced_at:  # the later one counts: a stream that was not selected for a while has an old state
                 last_reads[org_id] = max(each.synced_at, last_reads.get(org_id, each.synced_at))
         return seen, {org_id: last_reads[org_id] for org_id in self._config.org_ids if org_id in last_reads}
+
+
+_LOSSES = {
+    NULLED: "{loss.field} is null in {loss.rows} rows, because its values do not fit the type of the column.",
+    TRUNCATED: "{loss.field} lost a part in {loss.rows} rows, which databases can't store.",
+}
 
 
 def lowers_limit(reading: Reading, failure: OrganizationFailure) -> bool:
@@ -393,11 +421,18 @@ def _oddities(response: Response) -> Iterator[str]:
         counted = count if isinstance(count, int) else "something else"
         yield f"Ravan returned {rows} rows but counts {counted}. The rows returned are delivered."
     if response.repaired:
-        yield "A text held half a character. It is delivered with � in its place."
+        yield "The response held invalid text or a number out of range. Invalid characters are delivered as �."
 
 
-def _record(stream: str, data: dict[str, Any]) -> AirbyteMessage:
+def _record(stream: str, data: dict[str, Any], changes: Iterable[Change] = ()) -> AirbyteMessage:
     record = AirbyteRecordMessage(stream=stream, data=data, emitted_at=time.time_ns() // 1_000_000)
+    if changes:
+        record.meta = AirbyteRecordMessageMeta(
+            [
+                AirbyteRecordMessageMetaChange(field, ChangeType(change), Reason.SOURCE_SERIALIZATION_ERROR)
+                for field, change in changes
+            ]
+        )
     return AirbyteMessage(type=Type.RECORD, record=record)
 
 

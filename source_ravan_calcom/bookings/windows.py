@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from source_ravan_calcom.bookings import coverage
 from source_ravan_calcom.bookings.coverage import Covered, Evidence
-from source_ravan_calcom.bookings.records import Row, fingerprint, identity
+from source_ravan_calcom.bookings.records import Row, distinct, fingerprint, identity
 
 MAX_LIMIT = 200
 """The most rows an answer can hold; the contract turns a larger ``limit`` into 50."""
@@ -92,6 +92,7 @@ class Bookings:
         began: The API's time before the first request.
         cap: The most rows that a response holds, where that is known.
         full: The requests whose responses may have been cut: ``unfiltered``, or a window.
+        left_out: How many rows with an ID that another row of the same response has were left out, by that ID.
     """
 
     rows: list[Row]
@@ -101,6 +102,7 @@ class Bookings:
     began: datetime
     cap: int | None = None
     full: tuple[str, ...] = ()
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
 
 class Reading:
@@ -124,6 +126,7 @@ class Reading:
             self._waiting = [UNFILTERED]
         self._named: dict[str, Row] = {}
         self._anonymous: dict[tuple[bytes, int], Row] = {}
+        self._left_out: dict[str, int] = {}
         self._evidence: dict[str | None, Evidence] = {}
         self._refused: list[str] = []
         self._cap: int | None = None
@@ -190,10 +193,14 @@ class Reading:
         assert self._began, "the first request is never refused without failing the organization"
         rows = [*self._named.values(), *self._anonymous.values()]
         full = tuple(status or "unfiltered" for status, each in self._evidence.items() if each.full)
-        return Bookings(rows, len(self._anonymous), self._evidence, self._refused, self._began, self._cap, full)
+        return Bookings(
+            rows, len(self._anonymous), self._evidence, self._refused, self._began, self._cap, full, self._left_out
+        )
 
     def _gather(self, rows: list[Row]) -> None:
         equal: Counter[bytes] = Counter()
+        rows, left_out = distinct(rows)
+        self._left_out.update(left_out)
         for row in rows:
             uid = identity(row)
             if uid:
