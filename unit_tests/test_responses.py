@@ -6,31 +6,31 @@ import orjson
 import pytest
 from airbyte_cdk.models import AirbyteMessage, AirbyteMessageSerializer, AirbyteRecordMessage, Type
 
-from source_ravan_calcom import answers, errors
+from source_ravan_calcom.ravan import failures, responses
 from source_ravan_calcom.ravan.responses import Problem, Rows, is_own, judge, read
 from unit_tests.conftest import ORG
 
 CODES = {
-    errors.INVALID_REQUEST: ["INVALID_REQUEST", 3],
-    errors.NOT_CONNECTED: ["NOT_CONNECTED", " NOT_CONNECTED\n"],
-    errors.CALCOM_FAILED: ["CALCOM_API_ERROR"],
-    errors.SERVER_FAILED: ["INTERNAL_ERROR", 4, 13, 14],
-    errors.NOT_FOUND: ["NOT_FOUND", 5],
-    errors.REQUEST_REFUSED: ["CONFLICT"],
-    errors.TOKEN_REFUSED: ["UNAUTHORIZED", "UNAUTHENTICATED", "INVALID_TOKEN", "TOKEN_EXPIRED", 16],
-    errors.FORBIDDEN: ["FORBIDDEN", "PERMISSION_DENIED", 7],
-    errors.RATE_LIMITED: ["RATE_LIMITED", "TOO_MANY_REQUESTS", 8],
+    failures.INVALID_REQUEST: ["INVALID_REQUEST", 3],
+    failures.NOT_CONNECTED: ["NOT_CONNECTED", " NOT_CONNECTED\n"],
+    failures.CALCOM_FAILED: ["CALCOM_API_ERROR"],
+    failures.SERVER_FAILED: ["INTERNAL_ERROR", 4, 13, 14],
+    failures.NOT_FOUND: ["NOT_FOUND", 5],
+    failures.REQUEST_REFUSED: ["CONFLICT"],
+    failures.TOKEN_REFUSED: ["UNAUTHORIZED", "UNAUTHENTICATED", "INVALID_TOKEN", "TOKEN_EXPIRED", 16],
+    failures.FORBIDDEN: ["FORBIDDEN", "PERMISSION_DENIED", 7],
+    failures.RATE_LIMITED: ["RATE_LIMITED", "TOO_MANY_REQUESTS", 8],
 }
 
 STATUSES = {
-    errors.REDIRECTED: [300, 302, 399],
-    errors.INVALID_REQUEST: [400, 422],
-    errors.TOKEN_REFUSED: [401],
-    errors.FORBIDDEN: [403],
-    errors.NOT_FOUND: [404],
-    errors.REQUEST_REFUSED: [402, 409, 418, 499],
-    errors.RATE_LIMITED: [429],
-    errors.SERVER_FAILED: [100, 408, 425, 500, 502, 503, 599],
+    failures.REDIRECTED: [300, 302, 399],
+    failures.INVALID_REQUEST: [400, 422],
+    failures.TOKEN_REFUSED: [401],
+    failures.FORBIDDEN: [403],
+    failures.NOT_FOUND: [404],
+    failures.REQUEST_REFUSED: [402, 409, 418, 499],
+    failures.RATE_LIMITED: [429],
+    failures.SERVER_FAILED: [100, 408, 425, 500, 502, 503, 599],
 }
 
 
@@ -57,7 +57,7 @@ def test_the_status_decides_where_no_code_is_known(status, kind, body):
 
 @pytest.mark.parametrize("body", [{"code": "NOT_CONNECTED"}, {"code": 16}, {"success": True, "data": {}}, None])
 def test_a_429_is_a_rate_limit_whatever_it_carries(body):
-    assert judge(429, body)[0] is errors.RATE_LIMITED
+    assert judge(429, body)[0] is failures.RATE_LIMITED
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_a_429_is_a_rate_limit_whatever_it_carries(body):
 )
 @pytest.mark.parametrize("status", [200, 299])
 def test_a_failure_under_a_good_status_is_a_failure(status, body):
-    assert judge(status, body)[0] is errors.SERVER_FAILED
+    assert judge(status, body)[0] is failures.SERVER_FAILED
 
 
 @pytest.mark.parametrize(
@@ -109,11 +109,11 @@ def test_all_error_bodies_are_understood(body, seen, said):
 
 
 def test_every_code_of_the_contract_is_known():
-    assert {"INVALID_REQUEST", "NOT_CONNECTED", "CALCOM_API_ERROR", "INTERNAL_ERROR"} <= set(answers.BY_CODE)
+    assert {"INVALID_REQUEST", "NOT_CONNECTED", "CALCOM_API_ERROR", "INTERNAL_ERROR"} <= set(responses.BY_CODE)
 
 
 def test_rows_are_handed_on_as_they_came():
-    rows: list[answers.Row] = [{"id": "2", "organization_id": ORG, "new": [{"x": None}]}, {"id": "1"}]
+    rows: list[dict] = [{"id": "2", "organization_id": ORG, "new": [{"x": None}]}, {"id": "1"}]
     assert read(200, answer(*rows, count=7), ORG) == Rows(rows, 7)
     assert read(200, bytearray(answer(*rows)), ORG) == Rows(rows)
 
@@ -126,8 +126,8 @@ def test_no_appointments_is_an_empty_account(rows):
 
 def test_a_failure_comes_with_its_kind_its_code_and_what_ravan_says():
     content = b'{"success": false, "code": "NOT_CONNECTED", "message": "no\\naccount"}'
-    assert read(502, content, ORG) == Problem(errors.NOT_CONNECTED, "NOT_CONNECTED, HTTP 502", said="no account")
-    assert read(503, b"<html>", ORG) == Problem(errors.SERVER_FAILED, "HTTP 503")
+    assert read(502, content, ORG) == Problem(failures.NOT_CONNECTED, "NOT_CONNECTED, HTTP 502", said="no account")
+    assert read(503, b"<html>", ORG) == Problem(failures.SERVER_FAILED, "HTTP 503")
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_a_failure_comes_with_its_kind_its_code_and_what_ravan_says():
     ],
 )
 def test_an_answer_of_another_shape_is_named(body, detail):
-    assert read(200, json.dumps(body).encode(), ORG) == Problem(errors.WRONG_SHAPE, "HTTP 200", detail)
+    assert read(200, json.dumps(body).encode(), ORG) == Problem(failures.WRONG_SHAPE, "HTTP 200", detail)
 
 
 @pytest.mark.parametrize(
@@ -166,17 +166,60 @@ def test_an_answer_of_another_shape_is_named(body, detail):
     ],
 )
 def test_an_answer_that_is_no_json_is_told_by_its_look_and_never_shown(content, detail):
-    assert read(200, content, ORG) == Problem(errors.NOT_JSON, "HTTP 200", detail)
+    assert read(200, content, ORG) == Problem(failures.NOT_JSON, "HTTP 200", detail)
 
 
-def test_half_a_character_is_replaced_and_said():
+def test_half_a_character_is_replaced_and_the_rows_are_marked_as_repaired():
     content = answer({"id": "1", "attendee_name": "A \ud83d, \ude00 \ud83d\ude00 é"}, count=1)
     assert read(200, content, ORG) == Rows([{"id": "1", "attendee_name": "A �, � 😀 é"}], 1, repaired=True)
     assert read(200, answer({"id": "\ud83d"}), ORG) == Rows([{"id": "�"}], repaired=True)
 
 
-def test_what_only_the_strict_parser_refuses_is_no_repair():
-    content = answer({"id": "1"}).decode().encode("utf-16")
+ROW = b'{"success": true, "data": {"appointments": [{"id": "1", "odd": %s, "good": [1.5, 7, "\xc3\xa9"]}]}}'
+
+
+@pytest.mark.parametrize(
+    ("sent", "delivered"),
+    [
+        (b'"J\xfcrgen \xff\xfe"', "J�rgen ��"),
+        (b'"half \xc3"', "half �"),
+        (b"1e400", "1e400"),
+        (b"-1.5E+400", "-1.5E+400"),
+        (b"9" * 400, "9" * 400),
+        (b"-" + b"9" * 5000, "-" + "9" * 5000),
+        (b'["\xff", 1e999, "\\ud800"]', ["�", "1e999", "�"]),
+    ],
+)
+def test_a_byte_that_is_no_utf_8_and_a_number_out_of_range_cost_only_themselves(sent, delivered):
+    good = {"id": "1", "odd": delivered, "good": [1.5, 7, "é"]}
+    assert read(200, ROW % sent, ORG) == Rows([good], repaired=True)
+    assert read(200, bytearray(b"\xef\xbb\xbf" + ROW % sent), ORG) == Rows([good], repaired=True)
+
+
+@pytest.mark.parametrize("sent", [b"1e-400", b"12345678901234567890123", b'"\xc3\xa9"'])
+def test_a_number_within_range_is_no_repair(sent):
+    found = read(200, ROW % sent, ORG)
+    assert isinstance(found, Rows)
+    assert not found.repaired
+
+
+@pytest.mark.parametrize(
+    "content", [(ROW % b'"\xff"')[:-1], (ROW % b"1e400")[:-2], ROW % b"NaN, \xff", b"\xff\xff", b"\xff{}"]
+)
+def test_a_response_that_can_not_be_repaired_is_no_json(content):
+    found = read(200, content, ORG)
+    assert isinstance(found, Problem)
+    assert found.kind is failures.NOT_JSON
+
+
+def test_an_error_in_another_encoding_keeps_its_code():
+    content = b'{"success": false, "code": "NOT_CONNECTED", "message": "n\xe4chstes Mal"}'
+    assert read(502, content, ORG) == Problem(failures.NOT_CONNECTED, "NOT_CONNECTED, HTTP 502", said="n�chstes Mal")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig"])
+def test_a_response_in_another_unicode_encoding_is_no_repair(encoding):
+    content = answer({"id": "1"}).decode().encode(encoding)
     assert read(200, content, ORG) == Rows([{"id": "1"}])
 
 
@@ -189,7 +232,7 @@ def test_a_row_that_is_too_deep_to_be_printed_is_named(levels):
     try:
         orjson.dumps(message)
     except orjson.JSONEncodeError:
-        assert found == Problem(errors.WRONG_SHAPE, "HTTP 200", "a row is nested too deep to be passed on")
+        assert found == Problem(failures.WRONG_SHAPE, "HTTP 200", "a row is nested too deep to be passed on")
     else:
         assert found == Rows([row])
 
@@ -197,13 +240,13 @@ def test_a_row_that_is_too_deep_to_be_printed_is_named(levels):
 @pytest.mark.parametrize("echo", ["another", 7, [], {"a": 1}, False])
 def test_the_echo_of_another_organization_is_refused(echo):
     found = read(200, answer({"id": "1"}, org_id=echo), ORG)
-    assert found == Problem(errors.OTHER_TENANT, "HTTP 200", "the bookings of another organization")
+    assert found == Problem(failures.OTHER_TENANT, "HTTP 200", "the bookings of another organization")
 
 
 @pytest.mark.parametrize("owner", ["another", 7, False, f"{ORG}0"])
 def test_a_row_of_another_organization_is_refused(owner):
     found = read(200, answer({}, {"id": "1", "organization_id": owner}), ORG)
-    assert found == Problem(errors.OTHER_TENANT, "HTTP 200", "a booking of another organization in row 2")
+    assert found == Problem(failures.OTHER_TENANT, "HTTP 200", "a booking of another organization in row 2")
 
 
 @pytest.mark.parametrize("own", [None, "", ORG, ORG.upper(), f" {ORG}\n"])
