@@ -1,0 +1,28 @@
+"""For programs that run PyAirbyte. The connector itself does not import this module."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from importlib import import_module
+from typing import Any
+
+
+@contextmanager
+def exact_types() -> Iterator[None]:
+    """Let PyAirbyte write values as they are, where it would guess their types from file to file.
+
+    PyAirbyte loads PostgreSQL and several other databases through ``pandas.read_json``, which takes the phone number
+    ``+4930123456`` for 4930123456 and the name ``Nan`` for null. Within this context, that function guesses nothing::
+
+        with exact_types():
+            source.read(cache=cache)
+    """
+    pandas: Any = import_module("pandas")
+    guessing = pandas.read_json
+    pandas.read_json = partial(guessing, dtype=False, convert_dates=False)
+    try:
+        yield
+    finally:
+        pandas.read_json = guessing
