@@ -32,6 +32,8 @@ import sqlalchemy
 from rich.console import Console
 from rich.table import Table
 
+from source_ravan_calcom.pyairbyte import exact_types
+
 SCHEMA = "ravan_calcom"
 CONNECTOR = "source-ravan-calcom"
 
@@ -66,7 +68,7 @@ def sync(config: Mapping[str, Any], database: str, schema: str = SCHEMA) -> list
     """
     if Path(database).stem == schema:
         raise SyncError(f"DuckDB can't tell the file {database} from its schema {schema}: choose another name.")
-    with private_pyairbyte() as airbyte:
+    with private_pyairbyte() as airbyte, exact_types():
         source = airbyte.get_source(
             CONNECTOR, config=dict(config), local_executable=Path(sys.executable).with_name(CONNECTOR)
         )

@@ -11,13 +11,14 @@ import socket
 import subprocess
 import time
 from contextlib import closing
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from integration_tests.examples import ROOT, Reader, commands
-from sandbox import TOKEN, Account, generated
+from sandbox import TOKEN, Account, Fault, generated
 
 pytest.importorskip("airbyte", reason="PyAirbyte supports no Python above 3.12", exc_type=ImportError)
 import duckdb
@@ -244,3 +245,145 @@ def test_what_can_not_work_gets_a_sentence(reader, connector, settings, database
     assert done.returncode == 1
     assert sentence in done.stderr
     assert len(done.stderr.splitlines()) < 5
+
+
+GOOD_ROW = {
+    "agent_id": "",
+    "attendee_name": "Zoë 😀",
+    "attendee_email": "zoe@example.com",
+    "attendee_phone": "+15550000001",
+    "attendee_timezone": "Europe/Berlin",
+    "start_time": "2026-03-25T14:00:00Z",
+    "end_time": "2026-03-25T14:30:00.000Z",
+    "duration_minutes": 30,
+    "status": "accepted",
+}
+COLUMNS = ("id", *GOOD_ROW)
+STORED_TIMES = {"start_time": datetime(2026, 3, 25, 14), "end_time": datetime(2026, 3, 25, 14, 30)}
+
+# A column, what Ravan sends in it, and what the table holds: each in a row of its own.
+ODD_VALUES = [
+    *(
+        ("attendee_name", name, name)
+        for name in ("Nan", "null", "None", "1e5", "12e45", "-inf", "", "\\N", "'", "a\nb")
+    ),
+    ("attendee_name", "A\0B", "A\ufffdB"),
+    ("attendee_name", "\ud83d", "\ufffd"),
+    ("attendee_name", {"first": "A", "last": ["B", None]}, '{"first":"A","last":["B",null]}'),
+    ("attendee_name", ["A"], '["A"]'),
+    ("attendee_name", True, "true"),
+    ("attendee_name", None, None),
+    *(("attendee_phone", phone, phone) for phone in ("+15550000004", "0301234567", "15551234567", "15551234567.0")),
+    ("attendee_phone", 15551234567, "15551234567"),
+    ("attendee_phone", 15551234567.0, "15551234567"),
+    ("duration_minutes", "30", 30),
+    ("duration_minutes", 30.0, 30),
+    ("duration_minutes", 45.5, None),
+    ("duration_minutes", "30 min", None),
+    ("duration_minutes", "", None),
+    ("duration_minutes", True, None),
+    ("duration_minutes", 2**63, None),
+    ("duration_minutes", [30], None),
+    *(
+        ("start_time", time, datetime(2026, 3, 25, 14))
+        for time in (
+            "2026-03-25 14:00:00 +0000 UTC",
+            "2026-03-25 15:00:00 +0100 CET m=+0.1",
+            "2026-03-25T19:30:00+05:30",
+            "20260325T140000Z",
+            1774447200,
+            1774447200000,
+            "1774447200",
+        )
+    ),
+    ("start_time", "2016-12-31T23:59:60Z", datetime(2016, 12, 31, 23, 59, 59)),
+    ("start_time", "2026-03-25T14:00:00.123456789012Z", datetime(2026, 3, 25, 14, 0, 0, 123456)),
+    ("start_time", "9999-12-31T23:59:59Z", datetime(9999, 12, 31, 23, 59, 59)),
+    *(
+        ("start_time", time, None)
+        for time in ("0001-01-01T00:00:00Z", "1970-01-01T00:00:00Z", 0, "", "tomorrow", "2026-02-30T10:00:00Z", -1, {})
+    ),
+    ("undeclared", {"any": ["\0", 2**64 - 1, None]}, ...),
+]
+# Those that JSON has no other way to say: numbers out of range, and a byte that is no UTF-8.
+RAW_VALUES = [
+    ("duration_minutes", b"1e400", None),
+    ("attendee_phone", b"1e400", "1e400"),
+    ("attendee_name", b'"J\xfcrgen"', "J\ufffdrgen"),
+]
+ODD_IDS = [
+    (12345, "12345"),
+    ("12e45", "12e45"),
+    ("0012", "0012"),
+    ("Nan", "Nan"),
+    (2**53 + 1, str(2**53 + 1)),
+    ("1_0", "1_0"),
+]
+
+
+def response(rows: list[dict]) -> Fault:
+    return Fault(200, json.dumps({"success": True, "data": {"appointments": rows, "count": len(rows)}}).encode())
+
+
+def test_odd_values_are_loaded_as_the_table_says_and_good_rows_as_they_are(connector, sandbox, reader, database):
+    good = sandbox.put(generated("good", 40, 3, sandbox.clock.now()))
+    rows: list[dict] = []
+    expected: dict[str, dict] = {}
+    sent: Any
+    for column, sent, stored in [*ODD_VALUES, *RAW_VALUES]:
+        uid = f"odd-{len(rows)}"
+        rows.append({**GOOD_ROW, "id": uid, column: f"RAW {uid}" if isinstance(sent, bytes) else sent})
+        expected[uid] = {**GOOD_ROW, **STORED_TIMES, "id": uid} | ({} if stored is ... else {column: stored})
+    for sent, stored in ODD_IDS:
+        rows.append({**GOOD_ROW, "id": sent})
+        expected[stored] = {**GOOD_ROW, **STORED_TIMES, "id": stored}
+    fault = response(rows)
+    for number, (_, raw, _) in enumerate(RAW_VALUES, start=len(ODD_VALUES)):
+        fault = Fault(200, fault.content.replace(f'"RAW odd-{number}"'.encode(), raw))
+    sandbox.faults["odd"] = fault
+    connector.directory = reader.directory
+    connector.config("good", "odd")
+    done = run(reader, database.command)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"{40 + len(rows)} bookings were new or changed.\n")
+
+    def stored_rows(org_id):
+        found = database.query(
+            f"SELECT {', '.join(COLUMNS)} FROM ravan_calcom.appointments WHERE organization_id = '{org_id}'"
+        )
+        return {row[0]: dict(zip(COLUMNS, row, strict=True)) for row in found}
+
+    assert stored_rows("good") == {
+        uid: {
+            **{name: value for name, value in good.row(booking, "").items() if name in COLUMNS},
+            "start_time": booking.start.replace(tzinfo=None),
+            "end_time": booking.end.replace(tzinfo=None),
+        }
+        for uid, booking in good.bookings.items()
+    }
+    odd = stored_rows("odd")
+    assert odd == expected
+    assert {uid: {name: type(value) for name, value in row.items()} for uid, row in odd.items()} == {
+        uid: {name: type(value) for name, value in row.items()} for uid, row in expected.items()
+    }
+
+
+def test_texts_that_look_like_numbers_stay_texts_in_every_sync(connector, sandbox, reader, database):
+    phones = {f"{number}e{number}": f"+1555000000{number}" for number in range(4)}
+    names = dict(zip(phones, ("Nan", "null", "1e5", "007"), strict=True))
+    rows: list[dict] = [
+        {**GOOD_ROW, "id": uid, "attendee_phone": phones[uid], "attendee_name": names[uid]} for uid in phones
+    ]
+    connector.directory = reader.directory
+    connector.config("org")
+    sandbox.faults["org"] = response(rows)
+    assert run(reader, database.command).returncode == 0
+
+    # A second file, in which there is one new phone number, and then one of a booking that was cancelled.
+    for changed in ({**rows[0], "id": "4e4", "attendee_phone": "0301234567"}, {**rows[0], "status": "cancelled"}):
+        phones[changed["id"]], names[changed["id"]] = changed["attendee_phone"], changed["attendee_name"]
+        rows = [*(row for row in rows if row["id"] != changed["id"]), changed]
+        sandbox.faults["org"] = response(rows)
+        assert run(reader, database.command).stdout.startswith("1 bookings were new or changed.")
+        found = database.query("SELECT id, attendee_phone, attendee_name FROM ravan_calcom.appointments")
+        assert sorted(found) == sorted((uid, phones[uid], names[uid]) for uid in phones)
