@@ -1,7 +1,7 @@
-"""What Airbyte's platform and a destination do with the command: jobs, attempts, checks, and states committed.
+"""A stand-in for Airbyte's platform and a destination: jobs, attempts, checks, committed states, and what a person sees.
 
 After a failed job or attempt the platform runs ``check`` before the next attempt, and a check that fails ends the job.
-It tries again after a failure that may pass, and not after one that waits for a person.
+It shows the first error trace of an attempt, by time, and no other; whether it tries again follows that one, too.
 """
 
 from __future__ import annotations
@@ -12,6 +12,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from integration_tests.conftest import Connector, Output
+
+SHOWN_LENGTH = 50_000
+"""Characters of a trace's message that the platform keeps."""
+
+FAILED_CHECK = (
+    "Checking source connection failed - please review this connection's configuration to prevent future syncs from "
+    "failing"
+)
+"""Shown in place of the check's own message when a scheduled check fails."""
+
+STATE_BYTES = 10 * 1024 * 1024
+"""The platform's limit for the states of all streams of a connection."""
 
 ATTEMPTS = 3
 """Of one job; the platform's own number is larger."""
@@ -29,11 +41,24 @@ class Job:
         checks: What each check of it printed.
         reads: What each attempt of it printed.
         succeeded: How it ended.
+        shown: What a person reads about the failure; empty if there is none.
     """
 
     checks: list[Output] = field(default_factory=list)
     reads: list[Output] = field(default_factory=list)
     succeeded: bool = False
+    shown: str = ""
+
+
+def first_error(output: Output) -> dict[str, Any] | None:
+    """The error that decides about an attempt: the first one by time."""
+    traces = [trace for trace in output.of("TRACE") if trace["type"] == "ERROR"]
+    return min(traces, key=lambda trace: trace["emitted_at"])["error"] if traces else None
+
+
+def shown(message: str) -> str:
+    """A message as the web app shows it: cut, and with its line breaks collapsed."""
+    return " ".join(message[:SHOWN_LENGTH].split())
 
 
 class Connection:
@@ -92,12 +117,15 @@ class Connection:
             if self._last_failed:
                 job.checks.append(self.check())
                 if job.checks[-1].check["status"] == "FAILED":
+                    job.shown = FAILED_CHECK
                     break
             output = self.sync()
             job.reads.append(output)
             self._last_failed = output.code != 0 or "INCOMPLETE" in output.statuses
             job.succeeded = not self._last_failed
-            if job.succeeded or output.errors[-1]["failure_type"] == "config_error":
+            error = first_error(output)
+            job.shown = shown(error["message"]) if error else ""
+            if job.succeeded or (error and error["failure_type"] == "config_error"):
                 break
         return job
 
@@ -123,6 +151,7 @@ class Connection:
         stream = state["stream"]["stream_descriptor"]
         others = [each for each in self.state or () if each["stream"]["stream_descriptor"] != stream]
         self.state = [*others, state]
+        assert len(json.dumps(self.state)) <= STATE_BYTES, "the platform would fail the sync"
         self._commit([record for record in waiting if record["stream"] == stream["name"]])
         return [record for record in waiting if record["stream"] != stream["name"]]
 

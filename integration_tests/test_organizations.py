@@ -57,7 +57,7 @@ def test_selected_alone_it_delivers_no_booking_and_unselected_it_changes_nothing
     assert sandbox.requests_for(SMALL) == 2
 
 
-def test_a_hole_is_one_warning_and_one_row(connector, sandbox):
+def test_a_gap_is_one_warning_and_one_row(connector, sandbox):
     connection = Connection(connector, "org", streams=BOTH)
     sandbox.put(generated("org", 260, 1, sandbox.clock.now()))
     connection.sync()
@@ -67,7 +67,7 @@ def test_a_hole_is_one_warning_and_one_row(connector, sandbox):
         sandbox.book("org", before + timedelta(hours=2, minutes=10 * minutes))
     output = connection.sync()
     [warning] = output.logs("WARN")
-    assert warning.startswith("Organization org: a hole opened. What begins between ")
+    assert warning.startswith("Organization org has a gap: bookings that start between ")
     assert warning.endswith("no longer reaches back to the last sync: past. Sync more often.")
     row = connection.tables["organizations"]["org",]
     assert row["gap_from"] < row["gap_to"] == row["covered_from"]
@@ -93,7 +93,7 @@ def test_a_version_that_ignores_the_filter_is_found_out(connector, sandbox):
     output = connector.run("read", connector.config("org"), mode="incremental", streams=BOTH)
     assert rows(output)["org"]["coverage"] == "unknown"
     [warning] = output.logs("WARN")
-    assert "what is covered can't be told" in warning
+    assert "coverage is unknown" in warning
 
 
 def test_a_state_of_version_1_goes_on_working(connector, sandbox):

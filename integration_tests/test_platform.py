@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from integration_tests.connection import Connection
+from integration_tests.connection import FAILED_CHECK, Connection, first_error, shown
 from sandbox import FAULTS, generated
 
 FOUR = ("one", "two", "three", "four")
@@ -52,6 +52,25 @@ def test_with_skip_every_sync_brings_every_change_and_a_mended_organization_all_
     assert delivered(connection, BROKEN) == truth(sandbox, BROKEN)
 
 
+SUMMARY = (
+    "1 of 4 organizations failed: 1 not connected. To sync the others meanwhile, set Failing Organizations "
+    "(failing_organizations) to skip instead of fail. Organization four has no primary Cal.com account connected "
+    "(NOT_CONNECTED, HTTP 400). Connect one in Ravan, or remove four from Organization IDs. Ravan says: “no primary "
+    "Cal.com account”."
+)
+
+
+def test_the_platform_shows_the_summary_of_all_failures_and_retries_by_its_type(connector, sandbox, accounts):
+    sandbox.faults = {"one": FAULTS["forbidden"], "two": FAULTS["not-found"], "three": FAULTS["teapot"]}
+    job = Connection(connector, *FOUR).job()
+    assert len(job.reads) == 1, "a config error is not retried"
+    assert job.shown.startswith("3 of 4 organizations failed: 1 forbidden, 1 not found, 1 request refused. To sync the")
+    for item in ("(1) The Access Token may not", "“access denied”. (2) Ravan found nothing", "(3) Ravan refused the"):
+        assert item in job.shown
+    message = first_error(job.reads[0])["message"]
+    assert shown(message) == message, "no line break is lost"
+
+
 def test_with_fail_nothing_is_read_for_anyone_until_it_is_mended(connector, sandbox, accounts):
     connection = Connection(connector, *FOUR)
     seen = []
@@ -59,8 +78,15 @@ def test_with_fail_nothing_is_read_for_anyone_until_it_is_mended(connector, sand
         accounts[BROKEN].connected = number not in (1, 2, 3)
         changes_everywhere(sandbox, number + 1)
         job = connection.job()
-        seen.append((len(job.checks), len(job.reads), job.succeeded))
-    assert seen == [(0, 1, True), (0, 1, False), (1, 0, False), (1, 0, False), (1, 1, True)]
+        seen.append((len(job.checks), len(job.reads), job.succeeded, job.shown))
+    assert [each[:3] for each in seen] == [
+        (0, 1, True),
+        (0, 1, False),
+        (1, 0, False),
+        (1, 0, False),
+        (1, 1, True),
+    ]
+    assert [each[3] for each in seen] == ["", SUMMARY, FAILED_CHECK, FAILED_CHECK, ""]
     for org_id in FOUR:
         assert delivered(connection, org_id) == truth(sandbox, org_id)
 
@@ -86,7 +112,7 @@ def test_all_broken_fails_even_with_skip_and_passing_failures_are_no_configurati
     output = connector.run("read", config)
     assert output.code == 1
     assert output.errors[-1]["failure_type"] == "transient_error"
-    assert output.errors[-1]["message"].startswith("4 of 4 organizations failed (4 Ravan failed):")
+    assert output.errors[-1]["message"].startswith("4 of 4 organizations failed: 4 Ravan failed. (1) Ravan")
     assert connector.run("check", config).check["status"] == "FAILED"
     del sandbox.faults["one"]
     assert connector.run("check", connector.config(*FOUR)).check["status"] == "SUCCEEDED"

@@ -144,7 +144,7 @@ def test_bad_settings_are_refused_in_one_go_without_a_request(connector, sandbox
     output = connector.run(verb, config)
     said = output.check["message"] if verb == "check" else output.errors[0]["message"]
     for sentence in (
-        "Access Token (access_token) holds a line break",
+        "Access Token (access_token) is incomplete, or holds a line break",
         "Organization IDs (org_ids) entry 1 holds no organization ID.",
         "Booking Statuses (statuses) entry 1 is “accepted”, but can only be",
         "accepted is a value of the status column.",

@@ -395,8 +395,8 @@ def _gap_in_words(org_id: str, claim: Claim) -> str:
             "often does not help: the window is full of cancellations of later bookings."
         )
     return (
-        f"Organization {org_id}: gap. Bookings that start between {begin} and {end} may be missing or out of date, "
-        f"because a full window no longer reaches back to the last sync: {' and '.join(claim.causes)}. {remedy}"
+        f"Organization {org_id} has a gap: bookings that start between {begin} and {end} may be missing or out of "
+        f"date, because a full window no longer reaches back to the last sync: {' and '.join(claim.causes)}. {remedy}"
     )
 
 

@@ -25,7 +25,7 @@ from airbyte_cdk.utils import AirbyteTracedException
 from airbyte_cdk.utils.airbyte_secrets_utils import add_to_secrets
 
 from source_ravan_calcom.check import Check
-from source_ravan_calcom.config import Config, InvalidConfig, load
+from source_ravan_calcom.config import Config, InvalidConfig, connection_specification, load
 from source_ravan_calcom.sync import PRIMARY_KEYS, Sync, catalog, warn_not_understood
 
 NAME = "source-ravan-calcom"
@@ -51,9 +51,10 @@ class SourceRavanCalcom(Source):
         Raises:
             AirbyteTracedException: A config error that names every setting that can't be used.
         """
-        # Unknown settings stay, so that the verbs can caution; null is no value of the spec.
-        given = {name: value for name, value in config.items() if value is not None}
-        return {**given, **_parsed(config).as_settings()}
+        parsed = _parsed(config)
+        # Unknown settings stay, so that each verb can caution.
+        known = connection_specification()["properties"]
+        return {**{name: value for name, value in config.items() if name not in known}, **parsed.as_settings()}
 
     def check(self, logger: logging.Logger, config: Mapping[str, Any]) -> AirbyteConnectionStatus:
         """Send one request to every organization, and say what can't be read."""
