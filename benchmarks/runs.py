@@ -18,6 +18,7 @@ from rich.console import Console
 
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 CONSOLE = Console(width=110)
+ROOT = Path(__file__).resolve().parents[1]
 
 _MEASURED = re.compile(r"^measured (\S+) (\S+)$", re.MULTILINE)
 _OWNER = re.compile(rb'"organization_id":"([^"]+)"')
@@ -57,14 +58,26 @@ class Contender:
     name: str
     command: list[str]
     mode: str
+    directory: Path = ROOT
 
 
-def _module(name: str) -> list[str]:
-    return [sys.executable, "-m", f"benchmarks.contenders.{name}"]
+def _module(name: str, python: str = sys.executable) -> list[str]:
+    return [python, "-m", f"benchmarks.contenders.{name}"]
 
 
 OURS = Contender("this connector, full refresh", _module("ours"), "full_refresh")
 OURS_INCREMENTAL = Contender("this connector, incremental", _module("ours"), "incremental")
+_EARLIER = Path(os.environ.get("EARLIER", ROOT)).resolve()
+
+EARLIER = [
+    Contender(
+        f"earlier version, {mode.replace('_', ' ')}", _module("ours", f"{_EARLIER}/.venv/bin/python"), mode, _EARLIER
+    )
+    for mode in ("full_refresh", "incremental")
+    if _EARLIER != ROOT
+]
+"""An earlier version of the connector, in the clone that ``EARLIER`` names, with its environment in ``.venv``."""
+
 LOWCODE = Contender("low-code manifest, full refresh", _module("lowcode"), "full_refresh")
 LOWCODE_INCREMENTAL = Contender("low-code manifest, incremental", _module("lowcode"), "incremental")
 FLOOR = Contender("engine's floor, ready rows", _module("floor"), "full_refresh")
@@ -125,12 +138,12 @@ def attempt(
         for option, content in given.items():
             (directory / option).write_text(json.dumps(content))
             arguments += [f"--{option}", str(directory / option)]
-        return _measured(arguments, directory / "printed", directory / "said", patience)
+        return _measured(arguments, contender.directory, directory / "printed", directory / "said", patience)
 
 
-def _measured(arguments: list[str], printed: Path, said: Path, patience: float) -> Run:
+def _measured(arguments: list[str], cwd: Path, printed: Path, said: Path, patience: float) -> Run:
     with printed.open("wb") as output, said.open("wb") as errors:
-        process = subprocess.Popen(arguments, stdout=output, stderr=errors, env=ENVIRONMENT)
+        process = subprocess.Popen(arguments, stdout=output, stderr=errors, env=ENVIRONMENT, cwd=cwd)
         with _stopped_after(process, patience):
             _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)

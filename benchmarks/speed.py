@@ -4,7 +4,8 @@ Every contender is a process that reads the same endpoint. They run in turns, an
 are what counts: the machine is the same for all.
 
     python -m benchmarks.speed              # everything, about three minutes
-    python -m benchmarks.speed cpu start    # some of: cpu, waiting, start, memory, state
+    python -m benchmarks.speed cpu start    # some of: cpu, unchanged, waiting, start, memory, state
+    EARLIER=path/to/its/clone python -m benchmarks.speed cpu unchanged memory    # beside another installed version
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from rich.table import Table
 from benchmarks.runs import (
     BARE,
     CONSOLE,
+    EARLIER,
     ENVIRONMENT,
     FLOOR,
     LOWCODE,
@@ -30,18 +32,19 @@ from benchmarks.runs import (
     OURS,
     OURS_INCREMENTAL,
     Run,
+    attempt,
     run,
 )
 from benchmarks.server import Service, serving
 
-ROUNDS = 7
+ROUNDS = int(os.environ.get("ROUNDS", "7"))
 COMMAND = str(Path(sys.executable).with_name("source-ravan-calcom"))
 
 
 def cpu() -> None:
     """CPU per row over 200 organizations of 199 rows, everything imported."""
     organizations, rows = 200, 199
-    contenders = (OURS, OURS_INCREMENTAL, LOWCODE, LOWCODE_INCREMENTAL, FLOOR, BARE)
+    contenders = (OURS, OURS_INCREMENTAL, *EARLIER, LOWCODE, LOWCODE_INCREMENTAL, FLOOR, BARE)
     spent: dict[str, list[float]] = {each.name: [] for each in contenders}
     with serving(Service(rows)) as url:
         for _ in range(ROUNDS):
@@ -55,6 +58,24 @@ def cpu() -> None:
         cost = per_row[each.name]
         table.add_row(each.name, f"{cost:.1f}", *(f"{cost / per_row[peer.name]:.2f}" for peer in (LOWCODE, FLOOR)))
     CONSOLE.print(table)
+
+
+def unchanged() -> None:
+    """CPU of an incremental sync in which nothing has changed, over 200 organizations of 199 rows."""
+    organizations, rows = 200, 199
+    contenders = (OURS_INCREMENTAL, *EARLIER[1:])
+    spent: dict[str, list[float]] = {each.name: [] for each in contenders}
+    with serving(Service(rows)) as url:
+        states = {each.name: run(each, url, organizations, rows).last_state for each in contenders}
+        for _ in range(ROUNDS):
+            for each in contenders:
+                done = attempt(each, url, organizations, state=states[each.name])
+                if done.code or done.rows:
+                    raise RuntimeError(f"{each.name} ended with {done.code} and printed {done.rows} rows")
+                spent[each.name].append(done.cpu)
+    for name, seconds in spent.items():
+        sizes = f"{organizations} organizations of {rows} rows"
+        CONSOLE.print(f"Unchanged: {sizes}, {name}: {median(seconds):.2f} s of CPU")
 
 
 def waiting() -> None:
@@ -112,7 +133,7 @@ def _own_import_share() -> float:
                 "-X",
                 "importtime",
                 "-c",
-                "import source_ravan_calcom.run, source_ravan_calcom.entrypoint",
+                "import source_ravan_calcom.main, source_ravan_calcom.source",
             ],
             capture_output=True,
             text=True,
@@ -140,17 +161,19 @@ def state() -> None:
 
 
 def _over_organizations(title: str, unit: str, figure: Callable[[Run], float], rows: int) -> None:
+    contenders = (OURS_INCREMENTAL, *EARLIER[1:])
     table = Table(title=title)
     table.add_column("organizations", justify="right")
-    table.add_column(unit, justify="right")
+    for each in contenders:
+        table.add_column(f"{unit}, {each.name}", justify="right")
     with serving(Service(rows)) as url:
         for organizations in (10, 100, 1000):
-            figures = [figure(run(OURS_INCREMENTAL, url, organizations, rows)) for _ in range(3)]
-            table.add_row(str(organizations), f"{median(figures):.1f}")
+            figures = [[figure(run(each, url, organizations, rows)) for _ in range(3)] for each in contenders]
+            table.add_row(str(organizations), *(f"{median(each):.1f}" for each in figures))
     CONSOLE.print(table)
 
 
-PARTS = {part.__name__: part for part in (cpu, waiting, start, memory, state)}
+PARTS = {part.__name__: part for part in (cpu, unchanged, waiting, start, memory, state)}
 
 
 def main(names: Iterable[str] = PARTS) -> None:
