@@ -296,6 +296,8 @@ def _mask_proxy_passwords(url: str) -> None:
 
 
 _CERTIFICATES = "set SSL_CERT_FILE or REQUESTS_CA_BUNDLE for the connector to a file that holds "
+_UNREADABLE_CERTIFICATES = f"the file of certificates can't be read; {_CERTIFICATES}certificates in PEM format"
+_INVALID_ADDRESS = "the address of the host or the proxy is not valid. Check API URL and HTTPS_PROXY"
 
 # (exception, part of its text, kind, sentence). The first row that fits any cause of an error decides; the specific
 # rows come first.
@@ -306,12 +308,9 @@ _NETWORK: tuple[tuple[type[BaseException], str, Kind, str], ...] = (
         failures.NETWORK_SETTINGS,
         "its address belongs to a private network, which Airbyte Cloud does not allow. Check API URL",
     ),
-    (
-        OSError,
-        "CA certificate bundle",
-        failures.NETWORK_SETTINGS,
-        f"the file of certificates can't be read; {_CERTIFICATES}certificates in PEM format",
-    ),
+    (OSError, "CA certificate bundle", failures.NETWORK_SETTINGS, _UNREADABLE_CERTIFICATES),
+    (ssl.SSLError, "[X509", failures.NETWORK_SETTINGS, _UNREADABLE_CERTIFICATES),
+    (urllib3.exceptions.SSLError, "Permission denied", failures.NETWORK_SETTINGS, _UNREADABLE_CERTIFICATES),
     (
         ssl.SSLCertVerificationError,
         "",
@@ -338,25 +337,17 @@ _NETWORK: tuple[tuple[type[BaseException], str, Kind, str], ...] = (
         failures.NETWORK_SETTINGS,
         "the address of the proxy is not valid. Check HTTPS_PROXY",
     ),
+    (requests.exceptions.InvalidURL, "", failures.NETWORK_SETTINGS, _INVALID_ADDRESS),
+    (urllib3.exceptions.LocationParseError, "", failures.NETWORK_SETTINGS, _INVALID_ADDRESS),
     (urllib3.exceptions.NameResolutionError, "", failures.UNREACHABLE, "the host name could not be resolved"),
-    (requests.exceptions.InvalidURL, "", failures.UNREACHABLE, "the host name could not be resolved"),
-    (
-        urllib3.exceptions.LocationParseError,
-        "",
-        failures.UNREACHABLE,
-        "the address of the host or the proxy is not valid",
-    ),
     (requests.exceptions.ProxyError, "", failures.UNREACHABLE, "the proxy could not be used"),
     (requests.exceptions.SSLError, "", failures.UNREACHABLE, "the TLS connection failed"),
-    (urllib3.exceptions.SSLError, "", failures.UNREACHABLE, "the TLS connection failed"),
-    (ssl.SSLError, "", failures.UNREACHABLE, "the TLS connection failed"),
     (ConnectionRefusedError, "", failures.UNREACHABLE, "the connection was refused"),
     (ConnectionResetError, "", failures.UNREACHABLE, "the connection was reset"),
-    (Exception, "got more than", failures.WRONG_SHAPE, "it has more than 100 headers"),
+    (Exception, "got more than", failures.WRONG_SHAPE, "its headers are too many or too long"),
     # A subclass of urllib3's timeout, though none passed.
     (urllib3.exceptions.NewConnectionError, "", failures.UNREACHABLE, "no connection could be made"),
     (requests.exceptions.ConnectTimeout, "", failures.UNREACHABLE, "no connection was made in time"),
-    (urllib3.exceptions.ConnectTimeoutError, "", failures.UNREACHABLE, "no connection was made in time"),
     (requests.exceptions.ReadTimeout, "", failures.UNREACHABLE, "no response came in time"),
     (urllib3.exceptions.ReadTimeoutError, "", failures.UNREACHABLE, "the response stopped before its end"),
     (urllib3.exceptions.DecodeError, "", failures.UNREACHABLE, "the response could not be decompressed"),
@@ -373,7 +364,6 @@ _NETWORK: tuple[tuple[type[BaseException], str, Kind, str], ...] = (
         failures.UNREACHABLE,
         "the server sent an interim response in place of the response",
     ),
-    (requests.exceptions.ConnectionError, "", failures.UNREACHABLE, "the connection failed"),
     (BaseException, "", failures.UNREACHABLE, "the request could not be sent"),
 )
 
