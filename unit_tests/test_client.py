@@ -1,163 +1,331 @@
+"""One request: what is sent, what its response becomes, and how a failure of the network is worded."""
+
 from __future__ import annotations
 
+import base64
 import gzip
 import json
 import logging
+import socket
+import ssl
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
+from http.client import HTTPMessage
+from typing import Any
+from urllib.parse import unquote
 
-import jwt
 import pytest
 import requests
+import urllib3
+from airbyte_cdk.entrypoint import _init_internal_request_filter
+from airbyte_cdk.utils.airbyte_secrets_utils import filter_secrets
+from requests.cookies import MockRequest, MockResponse
 
-from source_ravan_calcom import errors, transport
-from source_ravan_calcom.api import IMPATIENT, PATIENT, Answer, AppointmentsApi
 from source_ravan_calcom.config import Config
+from source_ravan_calcom.ravan import client, failures
+from source_ravan_calcom.ravan.client import CHECK, READ, Call, Client, NotAttempted, Response, Timeouts
 from source_ravan_calcom.ravan.failures import OrganizationFailure
-from source_ravan_calcom.line import Waiting
-from unit_tests.conftest import LOGGER, ORG, URL
+from source_ravan_calcom.ravan.throttle import Paused, Resumed
+from unit_tests.syncs import ORG, URL
 
 GOOD = {"success": True, "data": {"appointments": [{"id": "1"}], "count": 1, "org_id": ORG}}
 DATE = "Mon, 01 Jun 2026 12:00:00 GMT"
 NOON = datetime(2026, 6, 1, 12, tzinfo=timezone.utc)
+API = "https://api.ravan.ai"
+
+ENVIRONMENT = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 
-def api(settings, patience=PATIENT, **more) -> AppointmentsApi:
-    return AppointmentsApi(Config.parse({**settings, **more}), patience, LOGGER)
+@pytest.fixture(autouse=True)
+def plain_environment(monkeypatch):
+    for name in (*ENVIRONMENT, "SSL_CERT_FILE"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
 
 
-def ask(endpoint: AppointmentsApi, *arguments, **options) -> Answer:
-    return endpoint.ask(Waiting(ORG), *arguments, **options)
+@pytest.fixture
+def endpoint(settings):
+    """Make clients, and close their connections in the end."""
+    made = []
+
+    def endpoint(timeouts: Timeouts = READ, notify=lambda event: None, until=None, **more) -> Client:
+        made.append(Client(Config.parse({**settings, **more}), timeouts, notify, until))
+        return made[-1]
+
+    yield endpoint
+    for each in made:
+        each._session.close()
 
 
-def failure(settings, patience=PATIENT, **more) -> OrganizationFailure:
+def get(endpoint: Client, status: str | None = None, limit: int = 200, call: Call | None = None) -> Response:
+    return endpoint.get(call or Call(ORG), status, limit)
+
+
+def failure(endpoint: Client, call: Call | None = None) -> OrganizationFailure:
     with pytest.raises(OrganizationFailure) as caught:
-        ask(api(settings, patience, **more))
+        get(endpoint, call=call)
     return caught.value
 
 
-def test_a_request_asks_for_as_many_rows_as_there_are(http, settings):
+# What is sent.
+
+
+def test_a_request_names_the_organization_the_limit_and_the_token(http, endpoint):
     http.get(URL, json=GOOD)
-    assert ask(api(settings, access_token="Bearer tok")).rows == [{"id": "1"}]
+    assert get(endpoint(access_token="Bearer tok")).rows == [{"id": "1"}]
     sent = http.last_request
     assert sent.qs == {"org_id": [ORG], "limit": ["200"]}
     assert sent.headers["Authorization"] == "Bearer tok"
-    assert sent.timeout == (10, 30)
+    assert sent.headers["User-Agent"] == "source-ravan-calcom"
+    assert sent.timeout == (READ.connect, READ.read)
 
 
-def test_status_agent_and_limit_are_passed_on(http, settings):
+def test_status_limit_and_agent_are_passed_on(http, endpoint):
     http.get(URL, json=GOOD)
-    ask(api(settings, agent_id="agent"), "past", limit=1)
-    assert http.last_request.qs == {"org_id": [ORG], "limit": ["1"], "status": ["past"], "agent_id": ["agent"]}
+    get(endpoint(agent_id="agent"), "past", 100)
+    assert http.last_request.qs == {"org_id": [ORG], "limit": ["100"], "status": ["past"], "agent_id": ["agent"]}
 
 
-def test_requests_are_counted_as_they_are_sent_and_success_forgets_the_failures(http, settings):
+def test_a_netrc_file_does_not_replace_the_token(http, endpoint, tmp_path, monkeypatch):
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine api.ravan.ai login user password secret\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    http.get(f"{API}/api/v1/calcom/appointments", json=GOOD)
+    get(endpoint(api_url=API))
+    assert http.last_request.headers["Authorization"] == "Bearer some.jwt.token"
+
+
+def test_a_request_counts_when_it_is_sent_and_a_success_forgets_the_failures(http, endpoint):
     http.get(URL, [{"status_code": 502}, {"json": GOOD}])
-    endpoint, organization = api(settings), Waiting(ORG, tries=2, refusals=3, failing_since=1.0)
-    with pytest.raises(OrganizationFailure):
-        endpoint.ask(organization)
-    assert (organization.requests, organization.tries) == (1, 2)
-    endpoint.ask(organization)
-    assert (organization.requests, organization.tries, organization.refusals) == (2, 0, 0)
-    assert organization.failing_since is None
+    each, call = endpoint(), Call(ORG, failures=2)
+    failure(each, call)
+    assert (call.requests, call.failures, each.has_succeeded) == (1, 2, False)
+    get(each, call=call)
+    assert (call.requests, call.failures, each.has_succeeded) == (2, 0, True)
 
 
-@pytest.mark.parametrize(("encoding", "compress"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
-def test_a_compressed_answer_is_read(http, settings, encoding, compress):
-    http.get(URL, content=compress(json.dumps(GOOD).encode()), headers={"Content-Encoding": encoding})
-    assert ask(api(settings)).rows == [{"id": "1"}]
+def test_a_request_under_way_has_a_departure_that_ends_with_it(http, endpoint, clock):
+    departures = []
+
+    def respond(request, context):
+        departures.append(call.departure)
+        return GOOD
+
+    call = Call(ORG)
+    http.get(URL, json=respond)
+    get(endpoint(), call=call)
+    assert [departure.at for departure in departures] == [clock.now]
+    assert call.departure is None
+    assert departures[0].is_over
 
 
-@pytest.mark.parametrize(
-    ("answer", "kind", "sentence"),
-    [
-        ({"status_code": 502}, errors.SERVER_FAILED, "Ravan failed for organization"),
-        ({"content": b"<html>"}, errors.NOT_JSON, "it is an HTML page"),
-        ({"json": {"success": True}}, errors.WRONG_SHAPE, "“data” is missing"),
-        ({"exc": requests.exceptions.ConnectTimeout}, errors.UNREACHABLE, "no connection was made in time"),
-        (
-            {"content": b"not gzip", "headers": {"Content-Encoding": "gzip"}},
-            errors.UNREACHABLE,
-            "could not be decompressed",
-        ),
-        ({"exc": OSError("disk")}, errors.UNREACHABLE, "the connection failed"),
-    ],
-)
-def test_a_failure_is_one_request_and_one_sentence(http, settings, answer, kind, sentence):
-    http.get(URL, **answer)
-    caught = failure(settings)
-    assert caught.kind is kind
-    assert sentence in caught.message
-    assert http.call_count == 1, "who asks again is the line's business"
+def test_a_failed_request_is_not_sent_again_by_the_client(http, endpoint):
+    http.get(URL, status_code=502)
+    failure(endpoint())
+    assert http.call_count == 1
 
 
-def test_the_sentence_says_how_often_it_was_tried_and_where(http, settings):
-    http.get(URL, exc=requests.exceptions.ConnectionError(ConnectionRefusedError("refused")))
-    with pytest.raises(OrganizationFailure) as caught:
-        api(settings).ask(Waiting(ORG, tries=4))
-    assert caught.value.message.startswith(f"Could not read organization {ORG} from 127.0.0.1:9 (tried 5 times): ")
-    assert "the connection was refused" in caught.value.message
+def test_a_call_that_was_given_up_sends_no_further_request(http, endpoint):
+    each, call = endpoint(), Call(ORG)
+    given_up = each.give_up(call, each._throttle.depart())
+    assert str(given_up).startswith(f"Could not read organization {ORG} from 127.0.0.1:9 (tried once): ")
+    assert "the response did not end in time" in str(given_up)
+    with pytest.raises(NotAttempted):
+        get(each, call=call)
+    assert http.call_count == 0
 
 
-def test_no_answer_is_ever_shown(http, settings):
-    http.get(URL, content=b"attendee@example.com")
-    caught = failure(settings)
-    assert "example.com" not in caught.message + caught.internal_message
+def test_a_closed_client_sends_nothing(http, endpoint):
+    each = endpoint()
+    each.close()
+    with pytest.raises(NotAttempted):
+        get(each)
+    assert http.call_count == 0
 
 
-def test_a_redirect_is_an_answer_whatever_it_points_at(http, settings):
+def test_a_request_that_would_leave_too_late_is_not_sent(http, endpoint, clock):
+    http.get(URL, status_code=429, headers={"Retry-After": "30"})
+    with pytest.raises(NotAttempted):
+        get(endpoint(CHECK, until=clock.now + 20))
+    assert http.call_count == 1
+
+
+# What travels, and what does not.
+
+
+def test_a_redirect_is_a_failure_wherever_it_points(http, endpoint):
     for location in ("http://elsewhere.example/", "http://[", ""):
         http.get(URL, status_code=307, headers={"Location": location})
-        assert failure(settings).kind is errors.REDIRECTED
+        assert failure(endpoint()).kind is failures.REDIRECTED
     assert {request.hostname for request in http.request_history} == {"127.0.0.1"}
 
 
-def test_an_endless_answer_is_refused(http, settings, monkeypatch):
-    monkeypatch.setattr(transport, "MAX_BODY_BYTES", 1 << 20)
-    http.get(URL, content=b" " * ((1 << 20) + 1))
-    caught = failure(settings)
-    assert caught.kind is errors.WRONG_SHAPE
-    assert "(HTTP 200): it is larger than 1 MB" in caught.message
+def cookie_sent_after_one_was_set(session: requests.Session) -> str | None:
+    headers = HTTPMessage()
+    headers["Set-Cookie"] = "a=b; Path=/"
+    request = requests.Request("GET", URL)
+    session.cookies.extract_cookies(MockResponse(headers), MockRequest(request.prepare()))
+    return session.prepare_request(request).headers.get("Cookie")
 
 
-def test_an_environment_proxy_never_sees_a_token_for_this_machine(settings, monkeypatch):
+def test_no_cookie_of_a_response_travels_with_another_request(endpoint):
+    assert cookie_sent_after_one_was_set(requests.Session()) == "a=b", "as every other session does"
+    assert cookie_sent_after_one_was_set(endpoint()._session) is None
+
+
+def test_a_proxy_of_the_environment_never_sees_a_token_for_this_machine(endpoint, monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", "http://proxy.example")
-    assert api(settings)._session.trust_env is False
-    assert api(settings, api_url="https://api.ravan.ai")._session.trust_env is True
+    assert endpoint()._session.trust_env is False
+    assert endpoint(api_url=API)._session.trust_env is True
 
 
-def test_a_count_that_does_not_add_up_is_warned_about(http, settings, caplog):
-    http.get(URL, json={"success": True, "data": {"appointments": [{"id": "1"}], "count": 5}})
-    ask(api(settings))
-    assert [record.levelname for record in caplog.records] == ["WARNING"]
-    assert "returned 1 rows but counts 5" in caplog.text
+@pytest.mark.parametrize(
+    ("scheme", "login", "host"),
+    [
+        ("http://", "user:s3cret", "proxy.example:3128"),
+        ("http://", "user:s3cret", "proxy.example:port"),
+        ("http://", "user:s3cret", "[proxy"),
+        ("http://", "user:s3cret%2Fmore", "proxy.example"),
+        ("http://", "user:s3cret//more", "proxy.example"),
+        ("http://", "user:with@s3cret", "proxy.example"),
+        ("", "user:s3cret", "proxy.example:3128"),
+    ],
+)
+def test_the_password_of_a_proxy_is_masked(endpoint, monkeypatch, scheme, login, host):
+    monkeypatch.setenv("HTTPS_PROXY", f"{scheme}{login}@{host}")
+    endpoint(api_url=API)
+    password = login.partition(":")[2]
+    for text in (f"{scheme}{login}@{host}", login, password, unquote(login), unquote(password)):
+        assert "s3cret" not in filter_secrets(f"by {text}!")
 
 
-def test_half_a_character_is_warned_about_once_and_replaced(http, settings, caplog):
-    http.get(URL, content=json.dumps(GOOD).replace('"1"', '"\\ud800"').encode())
-    endpoint = api(settings)
-    assert ask(endpoint).rows == ask(endpoint).rows == [{"id": "�"}]
-    assert caplog.text.count("a text held half a character") == 1
+@pytest.mark.parametrize("proxy", ["http://proxy.example:3128", "proxy.example", "http://@proxy.example"])
+def test_a_proxy_without_a_password_masks_nothing(endpoint, monkeypatch, proxy):
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    endpoint(api_url=API)
+    assert filter_secrets(f"by {proxy} with user") == f"by {proxy} with user"
+
+
+def test_openssls_variable_names_the_certificates_and_requests_own_goes_first(endpoint, monkeypatch):
+    monkeypatch.setenv("SSL_CERT_FILE", "/certificates")
+    session = endpoint(api_url=API)._session
+    assert session.merge_environment_settings(API, {}, True, None, None)["verify"] == "/certificates"
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/first")
+    assert session.merge_environment_settings(API, {}, True, None, None)["verify"] == "/first"
+
+
+# What a response becomes.
+
+
+@pytest.mark.parametrize(("encoding", "compress"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
+def test_a_compressed_response_is_read(http, endpoint, encoding, compress):
+    http.get(URL, content=compress(json.dumps(GOOD).encode()), headers={"Content-Encoding": encoding})
+    assert get(endpoint()).rows == [{"id": "1"}]
+
+
+@pytest.mark.parametrize(
+    ("response", "kind", "sentence"),
+    [
+        ({"status_code": 502}, failures.SERVER_FAILED, "Ravan failed for organization"),
+        ({"content": b"<html>"}, failures.NOT_JSON, "it is an HTML page"),
+        ({"json": {"success": True}}, failures.WRONG_SHAPE, "“data” is missing"),
+    ],
+)
+def test_a_response_that_is_no_rows_is_a_failure_with_its_sentence(http, endpoint, response, kind, sentence):
+    http.get(URL, **response)
+    caught = failure(endpoint())
+    assert caught.kind is kind
+    assert sentence in str(caught)
+
+
+def test_a_failure_says_how_often_the_request_was_tried_and_where(http, endpoint):
+    http.get(URL, exc=requests.exceptions.ReadTimeout)
+    caught = failure(endpoint(), Call(ORG, failures=4))
+    assert str(caught).startswith(f"Could not read organization {ORG} from 127.0.0.1:9 (tried 5 times): ")
+
+
+def test_no_response_is_ever_shown(http, endpoint):
+    http.get(URL, content=b"attendee@example.com")
+    caught = failure(endpoint())
+    assert "example.com" not in str(caught) + caught.internal_message
+
+
+def test_the_debug_log_shows_neither_the_body_nor_the_token(http, endpoint, caplog):
+    caplog.set_level(logging.DEBUG)
+    http.get(URL, json={"success": True, "data": {"appointments": [{"id": "1", "attendee_name": "Somebody"}]}})
+    get(endpoint())
+    assert "Somebody" not in caplog.text
+    assert "some.jwt.token" not in caplog.text
+
+
+def test_a_body_of_the_largest_size_is_read_and_a_larger_one_is_a_failure(http, endpoint, monkeypatch):
+    monkeypatch.setattr(client, "MAX_BODY_BYTES", 1 << 20)
+    whole = json.dumps(GOOD).encode()
+    http.get(URL, [{"content": whole.ljust(1 << 20)}, {"content": whole.ljust((1 << 20) + 1), "status_code": 502}])
+    assert get(endpoint()).rows
+    caught = failure(endpoint())
+    assert caught.kind is failures.WRONG_SHAPE
+    assert "(HTTP 502): it is larger than 1 MB." in str(caught)
+
+
+def test_a_gzip_bomb_is_not_unpacked_beyond_the_bound(http, endpoint, monkeypatch):
+    unpacked = []
+    stream = urllib3.HTTPResponse.stream
+
+    def watched(*args, **options):
+        for chunk in stream(*args, **options):
+            unpacked.append(len(chunk))
+            yield chunk
+
+    monkeypatch.setattr(client, "MAX_BODY_BYTES", 1 << 20)
+    monkeypatch.setattr(urllib3.HTTPResponse, "stream", watched)
+    http.get(URL, content=gzip.compress(bytes(64 << 20)), headers={"Content-Encoding": "gzip"})
+    assert failure(endpoint()).kind is failures.WRONG_SHAPE
+    assert sum(unpacked) < 3 << 20
+
+
+@pytest.mark.parametrize("status", [100, 102, 103, 199])
+def test_an_interim_status_is_a_failure_and_closes_its_connection(http, endpoint, status):
+    class Connection:
+        closed = 0
+
+        def close(self):
+            self.closed += 1
+
+    connection = Connection()
+    raw = urllib3.HTTPResponse(body=b"", status=status, preload_content=False, connection=connection)
+    http.get(URL, raw=raw)
+    caught = failure(endpoint())
+    assert caught.kind is failures.UNREACHABLE
+    assert "the server sent an interim response in place of the response" in str(caught)
+    assert connection.closed, "the next response on it is that of this request"
 
 
 # The API's time.
 
 
-def test_the_apis_time_is_the_date_of_its_answer_and_the_reading_began_before(http, settings, monkeypatch):
-    http.get(URL, json=GOOD, headers={"Date": DATE})
-    answer = ask(api(settings))
-    assert answer.at == NOON
-    assert NOON - timedelta(seconds=5) < answer.began <= NOON
+def test_the_time_of_a_response_is_its_date_header_and_the_reading_began_before_it(http, endpoint, clock):
+    def slow(request, context):
+        clock.now += 5
+        return GOOD
+
+    http.get(URL, json=slow, headers={"Date": DATE})
+    response = get(endpoint())
+    assert response.at == NOON
+    assert response.began == NOON - timedelta(seconds=5)
 
 
 @pytest.mark.parametrize(
     "date", [None, "", "soon", "Fri, 31 Dec 9999 23:59:59 -2359", f"Mon, 01 Jun {9**99} 12:00 GMT"]
 )
-def test_without_a_date_it_is_the_connectors_own(http, settings, date):
+def test_without_a_date_header_the_time_is_the_connectors_own(http, endpoint, date):
     http.get(URL, json=GOOD, headers={"Date": date} if date is not None else {})
     before = datetime.now(timezone.utc)
-    answer = ask(api(settings))
-    assert before <= answer.began <= answer.at <= datetime.now(timezone.utc)
+    response = get(endpoint())
+    assert before <= response.began <= response.at <= datetime.now(timezone.utc)
 
 
 # Rate limits.
@@ -167,6 +335,8 @@ def test_without_a_date_it_is_the_connectors_own(http, settings, date):
     ("headers", "seconds"),
     [
         ({"Retry-After": "7"}, 7),
+        ({"Retry-After": " 7 "}, 7),
+        ({"Retry-After": "2.5"}, 2.5),
         ({"Retry-After": "0"}, 1),
         ({"Retry-After": "-5"}, 1),
         ({"Retry-After": "nan"}, 1),
@@ -177,117 +347,246 @@ def test_without_a_date_it_is_the_connectors_own(http, settings, date):
         # By the API's own clock, whatever ours says.
         ({"Retry-After": "Mon, 01 Jun 2026 12:00:30 GMT", "Date": DATE}, 30),
         ({"Retry-After": "Mon, 01 Jun 2026 12:00:30 -0000", "Date": DATE}, 30),
+        ({"Retry-After": "Mon, 01 Jun 2026 14:00:30 +0200", "Date": DATE}, 30),
     ],
 )
-def test_a_429_pauses_for_what_it_names(http, settings, clock, headers, seconds):
+def test_a_429_is_waited_out_for_what_it_names_and_the_request_sent_again(http, endpoint, clock, headers, seconds):
     http.get(URL, [{"status_code": 429, "headers": headers}, {"json": GOOD}])
-    endpoint = api(settings)
-    with pytest.raises(OrganizationFailure) as caught:
-        ask(endpoint)
-    assert caught.value.kind is errors.RATE_LIMITED
-    assert caught.value.ask_again
-    ask(endpoint)
+    call = Call(ORG)
+    assert get(endpoint(), call=call).rows
     assert clock.waits == [pytest.approx(seconds)]
+    assert call.requests == 2
 
 
-def test_a_429_is_a_rate_limit_whatever_code_it_carries(http, settings):
-    http.get(URL, status_code=429, json={"success": False, "code": "NOT_CONNECTED", "message": "slow down"})
-    assert failure(settings).kind is errors.RATE_LIMITED
+def test_a_429_is_a_rate_limit_whatever_code_it_carries(http, endpoint, clock):
+    refused = {"status_code": 429, "json": {"success": False, "code": "NOT_CONNECTED", "message": "slow down"}}
+    http.get(URL, [refused, {"json": GOOD}])
+    assert get(endpoint()).rows
+    assert clock.waits == [1]
 
 
-def test_a_retry_after_beyond_all_patience_says_until_when(http, settings):
+def test_a_pause_and_its_end_are_notified_once(http, endpoint):
+    http.get(URL, [{"status_code": 429}, {"status_code": 429}, {"json": GOOD}, {"json": GOOD}])
+    events: list[Any] = []
+    each = endpoint(notify=events.append)
+    get(each)
+    get(each)
+    assert events == [Paused(1), Resumed()]
+
+
+def test_a_retry_after_longer_than_the_wait_is_a_failure_that_says_until_when(http, endpoint, clock):
     http.get(URL, status_code=429, headers={"Retry-After": "86400"})
-    caught = failure(settings)
-    assert not caught.ask_again
+    caught = failure(endpoint())
     until = datetime.now(timezone.utc) + timedelta(days=1)
-    assert f"it asks to wait until {until:%Y-%m-%d} at " in caught.message
-    assert caught.kind.stops_sync
+    assert caught.kind is failures.RATE_LIMITED
+    assert f"it asks to wait until {until:%Y-%m-%d} at " in str(caught)
+    assert clock.waits == []
 
 
 @pytest.mark.parametrize("retry_after", ["inf", "1e300", "9" * 14, "9" * 999, "Fri, 31 Dec 9999 23:59:59 GMT"])
-def test_a_retry_after_beyond_the_calendar_is_a_year(http, settings, clock, retry_after):
+def test_a_retry_after_beyond_the_calendar_counts_as_a_year(http, endpoint, retry_after):
     http.get(URL, status_code=429, headers={"Retry-After": retry_after})
-    endpoint = api(settings)
-    with pytest.raises(OrganizationFailure) as caught:
-        ask(endpoint)
     until = datetime.now(timezone.utc) + timedelta(days=365)
-    assert f"it asks to wait until {until:%Y-%m-%d} at " in caught.value.message
-    with pytest.raises(OrganizationFailure):
-        ask(endpoint)
-    assert clock.waits == [365 * 24 * 60 * 60]
+    assert f"it asks to wait until {until:%Y-%m-%d} at " in str(failure(endpoint()))
 
 
-def test_it_is_given_up_only_when_nothing_got_through_for_minutes(http, settings, clock):
+@pytest.mark.parametrize(("timeouts", "minutes"), [(READ, 5), (CHECK, 1)])
+def test_a_rate_limit_is_a_failure_once_no_request_has_succeeded_for_too_long(http, endpoint, clock, timeouts, minutes):
     http.get(URL, status_code=429)
-    endpoint, started, tries = api(settings), clock.now, 0
-    while True:
-        tries += 1
-        with pytest.raises(OrganizationFailure) as caught:
-            ask(endpoint)
-        if not caught.value.ask_again:
-            break
-    assert 300 < clock.now - started < 320
-    assert "no request got through for 5 minutes" in caught.value.message
-    assert tries > 30
+    began = clock.now
+    caught = failure(endpoint(timeouts))
+    assert timeouts.rate_limited < clock.now - began < timeouts.rate_limited + 20
+    assert f"no request succeeded for {minutes} minutes" in str(caught)
 
 
-def test_another_failure_shows_that_requests_get_through(http, settings, clock):
-    http.get(URL, [{"status_code": 429}, {"status_code": 403}, {"status_code": 429}])
-    endpoint = api(settings)
-    for _ in range(3):
-        with pytest.raises(OrganizationFailure):
-            ask(endpoint)
+def test_another_failure_shows_that_the_rate_limit_is_over(http, endpoint, clock):
+    def refuse(request, context):
         clock.now += 200
-    assert endpoint._pace._tempo.limited_since > 1_300
+        context.status_code = 403 if http.call_count == 2 else 429 if http.call_count < 4 else 200
+        return GOOD
 
-
-def test_a_turn_that_would_come_too_late_is_not_waited_for(http, settings, clock):
-    http.get(URL, status_code=429, headers={"Retry-After": "30"})
-    endpoint = api(settings, IMPATIENT)
-    for _ in range(2):
-        with pytest.raises(OrganizationFailure) as caught:
-            ask(endpoint)
-    assert caught.value.came_too_early
-    assert http.call_count == 2
-    with pytest.raises(OrganizationFailure, match="its turn did not come in time"):
-        ask(endpoint)
-    assert http.call_count == 2
-
-
-def test_a_stop_lets_nobody_leave(http, settings):
-    endpoint = api(settings)
-    endpoint.close()
-    with pytest.raises(OrganizationFailure) as caught:
-        ask(endpoint)
-    assert caught.value.came_too_early
-    assert http.call_count == 0
+    http.get(URL, json=refuse)
+    each = endpoint()
+    assert failure(each).kind is failures.FORBIDDEN
+    assert get(each).rows
 
 
 # The token.
 
 
-def jwt_that_ends(at: datetime) -> str:
-    return jwt.encode({"exp": int(at.timestamp())}, "k" * 32)
+def token_that_expires(at: datetime) -> str:
+    payload = base64.urlsafe_b64encode(json.dumps({"exp": int(at.timestamp())}).encode()).rstrip(b"=").decode()
+    return f"eyJhbGciOiJIUzI1NiJ9.{payload}.c2ln"
 
 
-def test_a_refused_token_that_has_expired_says_when(http, settings):
+def test_a_refused_token_that_has_expired_says_when(http, endpoint):
     http.get(URL, status_code=401, json={"success": False, "message": "no"})
     ended = datetime.now(timezone.utc) - timedelta(minutes=1)
-    caught = failure(settings, access_token=jwt_that_ends(ended))
-    assert caught.kind is errors.TOKEN_EXPIRED
-    assert f": it expired on {ended:%Y-%m-%d at %H:%M:%S} UTC. Paste a valid token" in caught.message
-    assert caught.message.endswith("Ravan says: “no”")
+    caught = failure(endpoint(access_token=token_that_expires(ended)))
+    assert caught.kind is failures.TOKEN_EXPIRED
+    assert f": it expired on {ended:%Y-%m-%d at %H:%M:%S} UTC. Paste a valid token" in str(caught)
 
 
-@pytest.mark.parametrize("token", ["no.jwt", None])
-def test_a_refused_token_that_has_not_expired_is_just_refused(http, settings, token):
+@pytest.mark.parametrize("token", ["no.jwt", token_that_expires(datetime.now(timezone.utc) + timedelta(days=30))])
+def test_a_refused_token_that_has_not_expired_is_just_refused(http, endpoint, token):
     http.get(URL, status_code=401)
-    token = token or jwt_that_ends(datetime.now(timezone.utc) + timedelta(days=30))
-    assert failure(settings, access_token=token).kind is errors.TOKEN_REFUSED
+    assert failure(endpoint(access_token=token)).kind is failures.TOKEN_REFUSED
 
 
-def test_the_debug_log_shows_neither_the_body_nor_the_token(http, settings, caplog):
-    caplog.set_level(logging.DEBUG)
-    http.get(URL, json={"success": True, "data": {"appointments": [{"id": "1", "attendee_name": "Somebody"}]}})
-    ask(api(settings))
-    assert "Somebody" not in caplog.text
+# Failures of the network, as requests and urllib3 report them over a connection that fails so.
+
+MAX_LABEL = 63
+create_connection = urllib3.util.connection.create_connection
+
+HALF = b'HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"succ'
+GZIP = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 8\r\n\r\nnot gzip"
+HEADERS = b"HTTP/1.1 200 OK\r\n" + b"".join(b"X-%d: 1\r\n" % number for number in range(120)) + b"\r\n"
+LONG_HEADER = b"HTTP/1.1 200 OK\r\nX: " + b"a" * 70_000 + b"\r\n\r\n"
+INTERIM = b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+LOGIN = b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n"
+PROXY = {"HTTPS_PROXY": "http://proxy.example:3128"}
+CA_FILE = "the file of certificates can't be read; set SSL_CERT_FILE or REQUESTS_CA_BUNDLE"
+ADDRESS = "the address of the host or the proxy is not valid. Check API URL and HTTPS_PROXY"
+
+
+@dataclass
+class Case:
+    """A failure of the network.
+
+    Attributes:
+        detail: How its sentence begins.
+        connection: What the connection gives before it ends; an exception is raised instead of connecting.
+        tls: What the TLS handshake raises, if anything.
+        stays_open: Whether the connection does not end, but falls silent.
+    """
+
+    detail: str
+    connection: bytes | Exception = b""
+    tls: Exception | None = None
+    api_url: str = "http://127.0.0.1:9"
+    environment: dict[str, str] = field(default_factory=dict)
+    stays_open: bool = False
+    kind: failures.Kind = failures.UNREACHABLE
+
+
+SETTINGS = failures.NETWORK_SETTINGS
+
+CASES = {
+    "private network": Case(
+        "its address belongs to a private network", api_url=API, environment={"DEPLOYMENT_MODE": "cloud"}, kind=SETTINGS
+    ),
+    "no file of certificates": Case(
+        CA_FILE, api_url=API, environment={"REQUESTS_CA_BUNDLE": "/nowhere.pem"}, kind=SETTINGS
+    ),
+    "file without certificates": Case(CA_FILE, api_url=API, environment={"SSL_CERT_FILE": __file__}, kind=SETTINGS),
+    "forbidden file of certificates": Case(
+        CA_FILE, tls=urllib3.exceptions.SSLError("[Errno 13] Permission denied"), api_url=API, kind=SETTINGS
+    ),
+    "untrusted certificate": Case(
+        "its certificate is not trusted",
+        tls=ssl.SSLCertVerificationError(1, "verify failed"),
+        api_url=API,
+        kind=SETTINGS,
+    ),
+    "proxy demands a login": Case(
+        "the proxy demands a login (HTTP 407)", LOGIN, api_url=API, environment=PROXY, kind=SETTINGS
+    ),
+    "SOCKS proxy": Case(
+        "HTTPS_PROXY or ALL_PROXY names a SOCKS proxy",
+        api_url=API,
+        environment={"HTTPS_PROXY": "socks5://proxy.example:1080"},
+        kind=SETTINGS,
+    ),
+    "proxy without a host": Case(
+        "the address of the proxy is not valid. Check HTTPS_PROXY",
+        api_url=API,
+        environment={"HTTPS_PROXY": "http://"},
+        kind=SETTINGS,
+    ),
+    "proxy with a wrong port": Case(
+        ADDRESS, api_url=API, environment={"HTTPS_PROXY": "http://proxy.example:port"}, kind=SETTINGS
+    ),
+    "host with an empty label": Case(ADDRESS, api_url="https://.example.com", kind=SETTINGS),
+    "host with a label that is too long": Case(ADDRESS, api_url=f"https://{'a' * 70}.example", kind=SETTINGS),
+    "unknown host": Case("the host name could not be resolved", socket.gaierror(-2, "Name not known")),
+    "broken proxy": Case("the proxy could not be used", ConnectionRefusedError(), api_url=API, environment=PROXY),
+    "no TLS": Case("the TLS connection failed", tls=ssl.SSLError(1, "wrong version number"), api_url=API),
+    "refused": Case("the connection was refused", ConnectionRefusedError(111, "Connection refused")),
+    "reset": Case("the connection was reset", b""),
+    "too many headers": Case("its headers are too many or too long", HEADERS, kind=failures.WRONG_SHAPE),
+    "too long a header": Case("its headers are too many or too long", LONG_HEADER, kind=failures.WRONG_SHAPE),
+    "no route": Case("no connection could be made", OSError(113, "No route to host")),
+    "no connection in time": Case("no connection was made in time", TimeoutError("timed out")),
+    "silence": Case("no response came in time", stays_open=True),
+    "silence in the body": Case("the response stopped before its end", HALF, stays_open=True),
+    "not gzip": Case("the response could not be decompressed", GZIP),
+    "cut short": Case("the response was cut short", HALF),
+    "not HTTP": Case("the connection was closed before the response was complete", b"SSH-2.0-OpenSSH\r\n"),
+    "interim response": Case("the server sent an interim response in place of the response", INTERIM),
+    "insecure scheme": Case("the request could not be sent", environment={"DEPLOYMENT_MODE": "cloud"}),
+}
+
+
+@contextmanager
+def failing(case: Case) -> Iterator[None]:
+    """Let every connection fail as a case says."""
+    opened: list[socket.socket] = []
+    wrap = urllib3.connection.ssl_wrap_socket
+
+    def connected(address: tuple[str, int], *_: Any, **__: Any) -> socket.socket:
+        if len(address[0]) > MAX_LABEL:
+            return create_connection(address)
+        if isinstance(case.connection, Exception):
+            raise case.connection
+        ours, theirs = socket.socketpair()
+        opened.extend([ours, theirs])
+        theirs.sendall(case.connection)
+        if not case.stays_open:
+            theirs.shutdown(socket.SHUT_WR)
+        return ours
+
+    def wrapped(*arguments: Any, **options: Any) -> Any:
+        if case.tls:
+            raise case.tls
+        return wrap(*arguments, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in case.environment.items():
+            patch.setenv(name, value)
+        patch.setattr(urllib3.util.connection, "create_connection", connected)
+        patch.setattr(urllib3.connection, "ssl_wrap_socket", wrapped)
+        if "DEPLOYMENT_MODE" in case.environment:
+            address = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("10.0.0.1", 443))
+            patch.setattr(socket, "getaddrinfo", lambda *_, **__: [address])
+            patch.setattr(requests.Session, "send", requests.Session.send)
+            _init_internal_request_filter()
+        yield
+    for each in opened:
+        each.close()
+
+
+def worded(endpoint, case: Case) -> tuple[failures.Kind, str]:
+    with failing(case):
+        caught = failure(endpoint(replace(READ, read=0.01), api_url=case.api_url))
+        return caught.kind, caught.facts.detail
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_a_failure_of_the_network_is_worded_by_its_most_specific_cause(endpoint, case):
+    kind, detail = worded(endpoint, case)
+    assert (kind, detail[: len(case.detail)]) == (case.kind, case.detail)
+
+
+@pytest.mark.parametrize("row", range(len(client._NETWORK) - 1), ids=lambda row: str(client._NETWORK[row][:2]))
+def test_every_row_of_the_networks_table_decides_some_failure(endpoint, monkeypatch, row):
+    sentence = client._NETWORK[row][3]
+    cases = [case for case in CASES.values() if sentence.startswith(case.detail)]
+    monkeypatch.setattr(client, "_NETWORK", client._NETWORK[:row] + client._NETWORK[row + 1 :])
+    without = [worded(endpoint, case) for case in cases]
+    assert without != [(case.kind, sentence) for case in cases]
+
+
+def test_causes_that_go_in_circles_end():
+    one, other = requests.ConnectionError("one"), requests.ConnectionError("other")
+    one.__context__, other.__context__ = other, one
+    assert client._network_failure(one, failures.Facts("a")).kind is failures.UNREACHABLE
