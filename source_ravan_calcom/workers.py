@@ -154,10 +154,10 @@ class WorkerPool(Generic[TaskT]):
         fresh = iter(tasks)
         try:
             while True:
+                yield from self._given_up(client)
                 self._start(fresh, work)
                 if not self._running and (not self._later or self._is_closed):
                     break
-                yield from self._given_up(client)
                 try:
                     event = self._queue.get(timeout=self._seconds_to_wait(client))
                 except Empty:
