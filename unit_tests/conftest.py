@@ -65,7 +65,9 @@ class Condition(threading.Condition):
         self._is_notified = False
         meanwhile, self._clock.meanwhile = self._clock.meanwhile, None
         if meanwhile:
+            self.release()
             meanwhile()
+            self.acquire()
         if not self._is_notified:
             assert timeout is not None, "waits for another thread, and there is none"
             self._clock.wait(timeout)

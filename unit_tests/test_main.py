@@ -220,15 +220,17 @@ class FullDisk(io.StringIO):
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def test_a_full_disk_is_reported_on_standard_error(run, monkeypatch, capsys):
+def test_a_full_disk_is_reported_on_standard_error(run, monkeypatch):
+    errors = io.StringIO()
     monkeypatch.setattr(sys, "stdout", FullDisk())
+    monkeypatch.setattr(sys, "__stderr__", errors)
     assert run(0) == (1, True)
-    assert capsys.readouterr().err == "The output could not be written: [Errno 28] No space left on device.\n"
+    assert errors.getvalue() == "The output could not be written: [Errno 28] No space left on device.\n"
 
 
 def test_it_ends_even_if_nothing_at_all_can_be_written(run, monkeypatch):
     monkeypatch.setattr(sys, "stdout", FullDisk())
-    monkeypatch.setattr(sys, "stderr", FullDisk())
+    monkeypatch.setattr(sys, "__stderr__", FullDisk())
     assert run(0) == (1, True)
 
 

@@ -70,8 +70,7 @@ def test_settings_that_can_not_be_used_are_refused_by_every_verb_without_a_reque
             list(source.read(LOGGER, INCOMPLETE, catalog()))
         else:
             getattr(source, verb)(LOGGER, INCOMPLETE)
-    assert "Access Token (access_token) is missing." in refused.value.message
-    assert "Organization IDs (org_ids) must hold at least one organization ID." in refused.value.message
+    assert refused.value.message == "Access Token (access_token) is missing. Organization IDs (org_ids) is missing."
     assert refused.value.failure_type is FailureType.config_error
     assert http.call_count == 0
 
@@ -174,7 +173,7 @@ DISCOVERED = {"streams": [{"name": "appointments", "json_schema": {}, "supported
     ("content", "problem"),
     [
         ([], "it has no list of streams"),
-        ({"catalog": DISCOVERED}, "it has no list of streams"),
+        ({"catalog": DISCOVERED}, "it is what discover printed"),
         (DISCOVERED, "it is what discover printed. A configured catalog says for each stream how it is synced"),
         (
             configured(**{**MODES, "sync_mode": "inc"}),

@@ -476,16 +476,6 @@ def test_a_count_that_does_not_add_up_is_a_warning_and_the_rows_are_delivered(ht
     ]
 
 
-def test_half_a_character_is_replaced_and_one_warning(http, settings, caplog):
-    body = json.dumps(answer(*bookings(200, attendee_name="Ann 😀"))).replace("\\ude00", "")
-    http.get(URL, content=body.encode())
-    synced = read(settings)
-    assert {row["attendee_name"] for row in synced.rows()} == {"Ann �"}
-    assert [line for line in lines(caplog, "WARNING") if "half a character" in line] == [
-        f"Organization {ORG}: A text held half a character. It is delivered with � in its place."
-    ]
-
-
 def test_rows_without_an_id_are_delivered_with_a_warning(http, settings, caplog):
     http.get(URL, json=answer({**OVER, "id": None}, {**OVER, "id": ""}))
     assert len(read(settings).rows()) == 2

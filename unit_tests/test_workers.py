@@ -1,0 +1,171 @@
+"""What a read can't show: deadlines, results that come too late, a consumer that stops early."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+import requests
+from airbyte_cdk.models import Type
+
+from source_ravan_calcom import workers
+from source_ravan_calcom.ravan import client
+from source_ravan_calcom.ravan.client import Client
+from source_ravan_calcom.source import SourceRavanCalcom
+from unit_tests.conftest import InlineThread
+from unit_tests.syncs import BOTH, LOGGER, OVER, URL, answer, catalog, read
+
+
+@pytest.mark.parametrize(("factor", "least_or_most"), [(0.0, 0.75), (9.0, 1.25)])
+def test_backoffs_vary_by_a_quarter(jitter, factor, least_or_most):
+    jitter(factor)
+    assert [workers.READ.backoff(tries) for tries in (1, 2, 3, 4)] == [least_or_most * each for each in (1, 2, 4, 8)]
+
+
+def test_no_backoff_is_longer_than_the_longest(jitter):
+    assert [workers.Retries(9, 1, 3, 120).backoff(tries) for tries in (1, 2, 3, 4)] == [1, 2, 3, 3]
+
+
+class Hanging:
+    """Requests that hang, each in a worker with a thread of its own, until they are released.
+
+    The owner of the pool goes on when a worker has ended or hangs, so that every run has the same order.
+
+    Attributes:
+        hangs: Whether a request hangs, by its organization and its number among the organization's requests.
+        body: The body of the late responses; without one their connection is reset.
+    """
+
+    def __init__(self) -> None:
+        self.hangs: Callable[[str, int], bool] = lambda org_id, number: False
+        self.body: bytes | None = None
+        self.sent: list[str] = []
+        self.threads: dict[threading.Thread, threading.Event] = {}
+        self._released = threading.Event()
+
+    def start(self, target: Callable[..., None], args: tuple[Any, ...]) -> None:
+        settled = threading.Event()
+
+        def run() -> None:
+            target(*args)
+            settled.set()
+
+        thread = threading.Thread(target=run, daemon=True)
+        self.threads[thread] = settled
+        thread.start()
+        assert settled.wait(20)
+
+    def wait(self) -> None:
+        self.threads[threading.current_thread()].set()
+        assert self._released.wait(20)
+
+    def release(self) -> None:
+        self._released.set()
+        for thread in self.threads:
+            if thread is not threading.current_thread():
+                thread.join(20)
+        self._released.clear()
+
+    def send(self, original: Callable[..., Any], org_id: str, *arguments: Any) -> Any:
+        self.sent.append(org_id)
+        if not self.hangs(org_id, self.sent.count(org_id)):
+            return original(org_id, *arguments)
+        self.wait()
+        if self.body is None:
+            raise requests.ConnectionError
+        response = requests.Response()
+        response.status_code = 200
+        return response, self.body
+
+
+@pytest.fixture
+def hanging(monkeypatch):
+    hanging = Hanging()
+
+    class Thread(InlineThread):
+        def start(self) -> None:
+            hanging.start(*self._work)
+
+    send = Client._send
+    monkeypatch.setattr(workers, "Thread", Thread)
+    monkeypatch.setattr(Client, "_send", lambda self, *arguments: hanging.send(partial(send, self), *arguments))
+    yield hanging
+    hanging.release()
+
+
+def test_a_request_that_exceeds_its_deadline_is_given_up_and_retried(http, settings, clock, hanging, jitter, caplog):
+    caplog.set_level("INFO")
+    http.get(URL, json=answer(OVER))
+    hanging.hangs = lambda org_id, number: number == 1
+    synced = read(settings, catalog(*BOTH))
+    assert synced.error is None
+    assert clock.waits == [client.READ.response, 1]
+    assert any("the response did not end in time. Retrying in 1 s (try 2 of 5)." in line for line in caplog.messages)
+    assert synced.rows("organizations")[0]["requests"] == 2
+
+
+def test_an_organization_whose_requests_all_exceed_their_deadline_fails(http, settings, hanging):
+    http.get(URL, json=answer(OVER))
+    hanging.hangs = lambda org_id, number: org_id == "a"
+    synced = read({**settings, "org_ids": ["a", "b"], "num_workers": 1}, catalog(*BOTH))
+    assert synced.outcomes == [("failed", "unreachable"), ("read", None)]
+    assert "the response did not end in time" in synced.error.message
+    assert hanging.sent.count("a") == 4, "no retry starts two minutes after the first failure"
+
+
+def test_another_worker_takes_the_place_of_one_that_was_given_up(http, settings, hanging):
+    http.get(URL, json=answer(OVER))
+    hanging.hangs = lambda org_id, number: org_id == "a" and number == 1
+    synced = read({**settings, "org_ids": list("abc"), "num_workers": 1})
+    assert hanging.sent == ["a", "b", "c", "a"]
+    assert {row["organization_id"] for row in synced.rows()} == set("abc")
+    assert [*hanging.threads][0].is_alive()
+
+
+def test_the_late_result_of_a_worker_that_was_given_up_is_ignored(http, settings, hanging):
+    def respond(request, context):
+        hanging.release()
+        return answer(OVER)
+
+    http.get(URL, json=respond)
+    hanging.hangs = lambda org_id, number: number == 1
+    hanging.body = json.dumps(answer({**OVER, "id": "late"})).encode()
+    synced = read(settings)
+    assert not [*hanging.threads][0].is_alive(), "it ended before the retry did"
+    assert [row["id"] for row in synced.rows()] == ["1"]
+
+
+def test_a_worker_that_was_given_up_sends_no_further_request(http, settings, hanging):
+    """Its organization needs a second one, for the past."""
+    http.get(URL, json=answer({**OVER, "end_time": "2999-01-01T00:00:00Z"}))
+    hanging.hangs = lambda org_id, number: number == 1
+    hanging.body = json.dumps(answer({**OVER, "end_time": "2999-01-01T00:00:00Z"})).encode()
+    read(settings)
+    sent = len(hanging.sent)
+    hanging.release()
+    assert len(hanging.sent) == sent
+
+
+def test_a_consumer_that_stops_early_lets_no_further_request_leave(http, settings):
+    http.get(URL, json=answer(OVER))
+    messages = SourceRavanCalcom().read(LOGGER, {**settings, "org_ids": list("abcdef"), "num_workers": 1}, catalog())
+    assert next(message for message in messages if message.type is Type.RECORD)
+    sent = http.call_count
+    messages.close()
+    assert http.call_count == sent < 6
+
+
+def test_a_consumer_that_stops_early_releases_the_workers_that_wait_for_a_rate_limit(http, settings, clock, hanging):
+    http.get(f"{URL}?org_id=a", json=answer(OVER))
+    http.get(f"{URL}?org_id=b", status_code=429, headers={"Retry-After": "250"})
+    clock.meanwhile = hanging.wait  # b's worker
+    messages = SourceRavanCalcom().read(LOGGER, {**settings, "org_ids": list("ba"), "num_workers": 2}, catalog())
+    assert next(message for message in messages if message.trace and message.trace.stream_status.reasons)
+    messages.close()
+    hanging.release()
+    assert not any(thread.is_alive() for thread in hanging.threads)
+    assert hanging.sent.count("b") == 1
