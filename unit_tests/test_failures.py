@@ -1,96 +1,184 @@
+"""The kinds of failure, their sentences, and that everything that has to know a kind does."""
+
 from __future__ import annotations
 
 import re
 import string
 
 import pytest
-from airbyte_cdk.models import FailureType, StreamDescriptor
-from airbyte_cdk.utils.airbyte_secrets_utils import update_secrets
 
-from source_ravan_calcom import errors
-from source_ravan_calcom.ravan.failures import Facts, Failure, OrganizationFailure, clean
+from integration_tests import faults
+from sandbox.faults import FAULTS, Fault
+from source_ravan_calcom.ravan import client, failures, responses
+from source_ravan_calcom.ravan.failures import KINDS, Facts, Kind, OrganizationFailure, clean
 
-CONFIG, SYSTEM, TRANSIENT = FailureType.config_error, FailureType.system_error, FailureType.transient_error
+CONFIG, SYSTEM, TRANSIENT = failures.CONFIG, failures.SYSTEM, failures.TRANSIENT
 
-WHO_ACTS = {
-    CONFIG: [
-        "token_refused",
-        "token_expired",
-        "token_refused_here",
-        "forbidden",
-        "not_connected",
-        "invalid_request",
-        "not_found",
-        "redirected",
-    ],
-    SYSTEM: ["request_refused", "wrong_shape", "other_tenant", "unforeseen"],
-    TRANSIENT: ["calcom_failed", "server_failed", "rate_limited", "not_json", "unreachable"],
+MADE_ELSEWHERE = {
+    failures.TOKEN_EXPIRED: "ravan/client.py makes it of a refused token that has expired",
+    failures.TOKEN_REFUSED_HERE: "report.py makes it of a refused token that was accepted for others",
+    failures.UNEXPECTED: "workers.py makes it of an error that no table foresees",
+    failures.NOT_JSON: "ravan/responses.py makes it of a body that is not JSON",
+    failures.WRONG_SHAPE: "ravan/responses.py makes it of JSON in another shape",
+    failures.OTHER_TENANT: "ravan/responses.py makes it of another organization's rows",
 }
+"""The kinds that no table leads to, and what does."""
+
+WITHOUT_FAULT = {
+    "token_refused": "it ends a whole sync, and has tests of its own",
+    "token_expired": "the token decides, not the response",
+    "token_refused_here": "the order of the responses decides",
+    "rate_limited": "it ends a whole sync, and has tests of its own",
+    "network_settings": "the connection fails, so there is no response",
+    "unforeseen": "no response causes it on purpose",
+}
+"""The kinds that no fault of the sandbox's causes in one organization, and why."""
 
 
-def error_of(failure: Failure, stream: str | None = None):
-    return failure.as_airbyte_message(StreamDescriptor(name=stream) if stream else None).trace.error
+def is_decided_by_its_body(fault: Fault) -> bool:
+    """Whether the response itself decides, and not how it arrives, which the integration tests try."""
+    return fault.manner == "answer" and "Content-Encoding" not in fault.headers
 
 
-def test_every_kind_is_listed_once_the_most_actionable_first():
-    assert tuple(WHO_ACTS) == errors.SEVERITY
-    assert [(kind.failure_type, kind.name) for kind in errors.KINDS] == [
-        (who, name) for who, names in WHO_ACTS.items() for name in names
-    ]
-    assert len({kind.label for kind in errors.KINDS}) == len(errors.KINDS)
+def test_every_kind_of_the_module_is_in_kinds_once():
+    of_the_module = {name: each for name, each in vars(failures).items() if isinstance(each, Kind)}
+    missing = [name for name, kind in of_the_module.items() if kind not in KINDS]
+    assert missing == [], "add them to KINDS in ravan/failures.py, by how much a person can do about them"
+    assert len(KINDS) == len(of_the_module)
+    assert len({kind.name for kind in KINDS}) == len({kind.label for kind in KINDS}) == len(KINDS)
 
 
-@pytest.mark.parametrize("kind", errors.KINDS, ids=lambda kind: kind.name)
+def test_kinds_are_ordered_by_who_acts():
+    types = [kind.failure_type for kind in KINDS]
+    assert types == sorted(types, key=[CONFIG, SYSTEM, TRANSIENT].index), "KINDS: the most actionable first"
+
+
+def test_every_kind_has_a_cause():
+    by_table = {*responses.BY_CODE.values(), *responses.BY_STATUS.values(), *responses.BY_STATUS_CLASS.values()}
+    by_table |= {responses.UNEXPLAINED, *(kind for _, _, kind, _ in client._NETWORK)}
+    without = [kind.name for kind in KINDS if kind not in by_table | MADE_ELSEWHERE.keys()]
+    assert without == [], (
+        "add the codes or HTTP statuses that lead to them to a table in ravan/responses.py, or the exceptions to the "
+        "one in ravan/client.py; a kind that is made elsewhere is listed in MADE_ELSEWHERE above"
+    )
+
+
+def test_every_kind_has_a_fault_of_the_sandbox_in_the_fault_matrix():
+    in_matrix = {expected.kind for expected in faults.LASTING.values()}
+    without = [kind.name for kind in KINDS if kind.name not in in_matrix | WITHOUT_FAULT.keys()]
+    assert without == [], (
+        "add a response that causes them to FAULTS in sandbox/faults.py, and a line for it to LASTING in "
+        "integration_tests/faults.py; a kind that no response causes is listed in WITHOUT_FAULT above"
+    )
+
+
+def test_every_fault_of_the_sandbox_is_in_the_fault_matrix():
+    expected = {*faults.LASTING, *faults.LIMITED, *faults.ODD, *faults.ELSEWHERE}
+    assert sorted(FAULTS.keys() - expected) == [], "add a line for them to LASTING in integration_tests/faults.py"
+    assert sorted(expected - FAULTS.keys()) == [], "add them to FAULTS in sandbox/faults.py"
+
+
+@pytest.mark.parametrize("name", faults.LASTING)
+def test_every_line_of_the_fault_matrix_is_as_its_kind_says(name):
+    expected = faults.LASTING[name]
+    [kind] = [kind for kind in KINDS if kind.name == expected.kind] or [None]
+    assert kind, f"{name} in integration_tests/faults.py names a kind that is not in KINDS of ravan/failures.py"
+    assert expected.failure_type == kind.failure_type, f"{name} in integration_tests/faults.py: failure type"
+    assert (expected.asked == faults.RETRIED) == kind.is_retryable, (
+        f"{name} in integration_tests/faults.py: whether it is retried"
+    )
+
+
+@pytest.mark.parametrize("name", [name for name in faults.LASTING if is_decided_by_its_body(FAULTS[name])])
+def test_the_response_of_every_fault_leads_to_the_kind_that_the_fault_matrix_expects(name):
+    fault, expected = FAULTS[name], faults.LASTING[name]
+    result = responses.read(fault.status, fault.content, "org")
+    assert isinstance(result, responses.Problem)
+    assert result.kind.name == expected.kind, (
+        f"sandbox/faults.py: the response of {name} leads to {result.kind.name}; add its code or HTTP status to a "
+        f"table in ravan/responses.py, or correct integration_tests/faults.py"
+    )
+
+
+def test_every_code_has_a_fault_of_the_sandbox_or_is_a_synonym():
+    """Each kind that a code leads to is caused by a fault with one of its codes or statuses."""
+    by_fault = {
+        result.kind
+        for fault in FAULTS.values()
+        if is_decided_by_its_body(fault)
+        and isinstance(result := responses.read(fault.status, fault.content, "org"), responses.Problem)
+    }
+    without = sorted(str(code) for code, kind in responses.BY_CODE.items() if kind not in by_fault)
+    assert without == [], "add a response with one of these codes to FAULTS in sandbox/faults.py"
+
+
+# Sentences.
+
+REMEDY = re.compile(
+    r"\b(Paste|Use|Connect|Check|Report|Sync|Put|Set|Remove|Split|Choose|Wait) \w|The next sync tries again"
+)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 def test_every_sentence_names_the_organization_and_what_to_do(kind):
     fields = {field for _, field, _, _ in string.Formatter().parse(kind.sentence) if field}
-    assert "org_id" in fields
-    assert ("code" in fields) is (kind not in (errors.UNREACHABLE, errors.UNFORESEEN))
-    facts = Facts("ORG", "CODE", ": seen", "the API's words", "host:1", 3)
+    assert "org_id" in fields, f"{kind.name}: the sentence does not say which organization"
+    assert fields & {"code", "detail"}, f"{kind.name}: the sentence does not say what was seen"
+    facts = Facts("ORG", "CODE", "seen", "the API's words", "host:1", 3)
     sentence = str(OrganizationFailure(kind, facts))
-    assert "{" not in sentence
-    assert "ORG" in sentence
-    assert sentence.endswith(" Ravan says: “the API's words”") is ("said" in fields)
-    assert re.search(r"\. (Paste|Use|Connect|Check|Report|Sync|The next sync tries again)\b", sentence)
+    assert sentence.endswith("Ravan says: “the API's words”." if "said" in fields else "."), f"{kind.name}: full stop"
+    if kind is not failures.NETWORK_SETTINGS:  # its detail says what to do
+        assert REMEDY.search(kind.sentence), (
+            f"{kind.name}: the sentence does not say what to do. It may begin with another verb than "
+            f"{REMEDY.pattern}; add it there"
+        )
 
 
-def test_what_passes_by_itself_is_asked_again_and_nothing_else():
-    assert [kind.name for kind in errors.KINDS if kind.ask_again] == WHO_ACTS[TRANSIENT]
+def test_only_transient_kinds_are_retried():
+    assert [kind.name for kind in KINDS if kind.is_retryable and kind.failure_type != TRANSIENT] == []
+    # A rate limit is waited out where it is met.
+    assert [kind.name for kind in KINDS if kind.failure_type == TRANSIENT and not kind.is_retryable] == ["rate_limited"]
 
 
-def test_only_what_concerns_all_stops_the_sync():
-    assert [kind.name for kind in errors.KINDS if kind.stops_sync] == ["token_refused", "token_expired", "rate_limited"]
+def test_only_what_concerns_all_organizations_stops_the_sync():
+    assert {kind.name: kind.alone.name if kind.alone else None for kind in KINDS if kind.stops_sync} == {
+        "token_refused": "token_refused_here",
+        "token_expired": None,
+        "network_settings": "unreachable",
+        "rate_limited": None,
+    }
 
 
 @pytest.mark.parametrize(
     ("kind", "facts", "sentence", "internal"),
     [
         (
-            errors.CALCOM_FAILED,
+            failures.CALCOM_FAILED,
             Facts("a", "CALCOM_API_ERROR, HTTP 502", said="down", tries=5),
             "Cal.com failed while Ravan read organization a (CALCOM_API_ERROR, HTTP 502, tried 5 times). "
-            "The next sync tries again; if it lasts, reconnect Cal.com in Ravan. Ravan says: “down”",
+            "The next sync tries again; if it lasts, reconnect Cal.com in Ravan. Ravan says: “down”.",
             "calcom_failed: CALCOM_API_ERROR, HTTP 502; organization a, try 5",
         ),
         (
-            errors.UNREACHABLE,
+            failures.UNREACHABLE,
             Facts("a", detail="the connection was reset", host="h:1", internal="Reset: by\npeer"),
             "Could not read organization a from h:1 (tried once): the connection was reset. The next sync tries "
-            "again; if it lasts, check the network between Airbyte and h:1.",
+            "again; if it lasts, check the network between the connector and h:1.",
             "unreachable: the connection was reset; organization a, try 1; Reset: by peer",
         ),
         (
-            errors.TOKEN_EXPIRED,
+            failures.TOKEN_EXPIRED,
             Facts("a", "HTTP 401", "2026-01-01 at 00:00:00 UTC"),
-            "Ravan refused the Access Token (HTTP 401, asked for organization a): it expired on 2026-01-01 at 00:00:00 "
-            "UTC. Paste a valid token into Access Token.",
+            "Ravan refused the Access Token (HTTP 401, requested for organization a): it expired on 2026-01-01 at "
+            "00:00:00 UTC. Paste a valid token into Access Token.",
             "token_expired: HTTP 401; organization a, try 1",
         ),
     ],
 )
-def test_a_failure_says_what_failed_for_whom_and_what_to_do(kind, facts, sentence, internal):
+def test_a_failure_says_what_failed_for_which_organization_and_what_to_do(kind, facts, sentence, internal):
     failure = OrganizationFailure(kind, facts)
-    assert (failure.message, failure.internal_message) == (sentence, internal)
-    assert (failure.kind, failure.facts, failure.failure_type) == (kind, facts, kind.failure_type)
+    assert (str(failure), failure.internal_message) == (sentence, internal)
+    assert (failure.kind, failure.facts, failure.stack_trace) == (kind, facts, None)
 
 
 @pytest.mark.parametrize(
@@ -101,61 +189,32 @@ def test_a_failure_says_what_failed_for_whom_and_what_to_do(kind, facts, sentenc
         (Facts("a", "HTTP 200", "it is an HTML page"), "HTTP 200, it is an HTML page"),
     ],
 )
-def test_what_was_seen_fits_into_a_line_of_the_log(facts, seen):
-    assert OrganizationFailure(errors.NOT_JSON, facts).seen == seen
+def test_the_line_of_a_retry_says_what_was_seen(facts, seen):
+    assert OrganizationFailure(failures.NOT_JSON, facts).seen == seen
 
 
-def test_one_failure_may_be_final_though_its_kind_is_not():
-    assert OrganizationFailure(errors.RATE_LIMITED, Facts("a")).ask_again
-    assert not OrganizationFailure(errors.RATE_LIMITED, Facts("a"), ask_again=False).ask_again
-    assert not OrganizationFailure(errors.FORBIDDEN, Facts("a")).ask_again
-
-
-def test_a_failure_is_the_users_to_fix_unless_said_otherwise():
-    failure = Failure("No such stream.")
-    assert (failure.failure_type, failure.internal_message) == (CONFIG, "No such stream.")
-    assert error_of(failure).stream_descriptor is None
-    assert error_of(failure, "given").stream_descriptor.name == "given"
-    other = Failure("It failed.", "why", TRANSIENT, stream="appointments")
-    assert (error_of(other).failure_type, error_of(other).internal_message) == (TRANSIENT, "why")
-    assert error_of(other).stream_descriptor.name == "appointments"
-
-
-def test_a_foreseen_failure_carries_no_stack_trace_and_no_secret():
-    update_secrets(["t0ken"])
+def test_an_unexpected_error_is_a_failure_with_its_stack_trace():
     try:
-        raise Failure("bad t0ken", "seen t0ken") from ValueError("rows")
-    except Failure as caught:
-        error = error_of(caught)
-    assert (error.message, error.internal_message, error.stack_trace) == ("bad ****", "seen ****", None)
-
-
-def test_an_error_nobody_foresaw_has_its_stack_trace_in_the_traces_own_field_alone():
-    update_secrets(["t0ken"])
-    try:
-        raise ZeroDivisionError("t0ken\nby zero")
+        raise ZeroDivisionError("by\nzero")
     except ZeroDivisionError as error:
-        failure = OrganizationFailure.unforeseen(error, "a")
-    assert failure.kind is errors.UNFORESEEN
+        failure = OrganizationFailure.unexpected(error, "a")
+    assert failure.kind is failures.UNEXPECTED
     assert str(failure) == (
-        "An error that nobody foresaw ended the reading of organization a (ZeroDivisionError). "
+        "Unexpected error while reading organization a (ZeroDivisionError). "
         "Report it to the connector's maintainers, with its stack trace."
     )
-    assert failure.internal_message == "unforeseen: ZeroDivisionError; organization a, try 1; **** by zero"
-    trace = error_of(failure).stack_trace
-    assert trace.startswith("Traceback")
-    assert "ZeroDivisionError: ****" in trace
-    assert "t0ken" not in trace
+    assert failure.internal_message == "unforeseen: ZeroDivisionError; organization a, try 1; by zero"
+    assert failure.stack_trace.startswith("Traceback")
+    assert "ZeroDivisionError: by" in failure.stack_trace
 
 
-def test_foreign_text_is_cut_cleaned_and_masked():
-    update_secrets(["t0ken"])
-    assert clean("bad t0ken\r\n\x1b[1mnow\u2028\ud800\x85" + "x" * 500, 20) == "bad **** [1mnow xxx…"
+def test_foreign_text_is_put_on_one_line_and_cut():
+    assert clean("bad\r\n\x1b[1mnow\u2028\ud800\x85" + "x" * 500, 15) == "bad [1mnow xxx…"
     assert clean("  a \t b ") == "a b"
     assert clean("x" * 300) == "x" * 300
     assert clean("x" * 301) == "x" * 299 + "…"
 
 
 @pytest.mark.parametrize("value", [None, 7, [], {"a": 1}])
-def test_what_is_no_text_is_not_repeated(value):
+def test_a_value_that_is_no_text_is_not_repeated(value):
     assert clean(value) == ""

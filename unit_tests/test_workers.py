@@ -123,7 +123,7 @@ def test_another_worker_takes_the_place_of_one_that_was_given_up(http, settings,
     synced = read({**settings, "org_ids": list("abc"), "num_workers": 1})
     assert hanging.sent == ["a", "b", "c", "a"]
     assert {row["organization_id"] for row in synced.rows()} == set("abc")
-    assert [*hanging.threads][0].is_alive()
+    assert next(iter(hanging.threads)).is_alive()
 
 
 def test_the_late_result_of_a_worker_that_was_given_up_is_ignored(http, settings, hanging):
@@ -135,7 +135,7 @@ def test_the_late_result_of_a_worker_that_was_given_up_is_ignored(http, settings
     hanging.hangs = lambda org_id, number: number == 1
     hanging.body = json.dumps(answer({**OVER, "id": "late"})).encode()
     synced = read(settings)
-    assert not [*hanging.threads][0].is_alive(), "it ended before the retry did"
+    assert not next(iter(hanging.threads)).is_alive(), "it ended before the retry did"
     assert [row["id"] for row in synced.rows()] == ["1"]
 
 
