@@ -11,7 +11,7 @@ from source_ravan_calcom.bookings import coverage
 from source_ravan_calcom.config import connection_specification
 from source_ravan_calcom.ravan.failures import KINDS
 from source_ravan_calcom.source import SourceRavanCalcom
-from unit_tests.conftest import LOGGER
+from unit_tests.syncs import LOGGER
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "ravan-calcom.md").read_text(encoding="utf-8")
@@ -120,11 +120,47 @@ def test_the_page_explains_every_coverage():
     ]
 
 
-def test_the_troubleshooting_table_has_the_sentences_of_the_code():
+TROUBLESHOOTING = {cells[0].strip("`"): cells[1:] for cells in table_after(PAGE, "### Troubleshooting")}
+
+
+def test_the_troubleshooting_table_lists_every_kind_in_the_order_of_kinds():
+    kinds = [kind.name for kind in KINDS]
+    without = [name for name in kinds if name not in TROUBLESHOOTING]
+    assert without == [], "add a row for each to the troubleshooting table of docs/ravan-calcom.md"
+    assert [*TROUBLESHOOTING] == kinds, "docs/ravan-calcom.md: the rows are those of KINDS in ravan/failures.py"
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_the_troubleshooting_table_has_the_sentence_of_the_kind(kind):
     fields = {"org_id": "ORG", "code": "CODE", "detail": "…", "host": "HOST", "tries": "N times", "said": ""}
-    assert [cells[:2] for cells in table_after(PAGE, "### Troubleshooting")] == [
-        [f"`{kind.name}`", kind.sentence.format(**fields)] for kind in KINDS
-    ]
+    sentence, why, remedy = TROUBLESHOOTING.get(kind.name, ("", "", ""))
+    assert sentence == kind.sentence.format(**fields), (
+        f"docs/ravan-calcom.md, troubleshooting, row {kind.name}: the second cell is the sentence of the code"
+    )
+    assert why.endswith(".") and remedy.endswith("."), f"docs/ravan-calcom.md, row {kind.name}: why, and what to do"
+
+
+def test_the_table_of_private_ground_names_each_file_that_stands_on_it_and_has_five_rows_at_most():
+    rows = table_after((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), "| theirs |")
+    assert 1 <= len(rows) <= 5
+    for cells in rows:
+        files = re.findall(r"`([\w/]+\.py)`", cells[1])
+        assert files, f"CONTRIBUTING.md, {cells[0]}: no file"
+        for file in files:
+            assert (ROOT / "source_ravan_calcom" / file).exists() or (ROOT / file).exists(), file
+
+
+def test_the_map_names_every_module():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    package = ROOT / "source_ravan_calcom"
+    modules = {str(path.relative_to(package)) for path in package.rglob("*.py")}
+    named = {
+        name
+        for cells in table_after(text, "| in `source_ravan_calcom/`")
+        for name in re.findall(r"`([^`]+\.py)`", cells[0])
+    }
+    assert sorted(modules - named - {"bookings/__init__.py", "ravan/__init__.py", "__init__.py"}) == []
+    assert sorted(named - modules) == []
 
 
 def test_behaviours_are_numbered_and_say_why():
