@@ -51,9 +51,7 @@ def test_no_gap_is_claimed_where_every_window_reaches_back(world, intervals):
         before, claim = world.kept, world.sync()
         if claim.gap:
             bookings = read(world.account, world.now, world.statuses, world.cap)
-            ends = [
-                bookings.evidence[status].last_start for status in coverage.LOOKING_BACK if status in bookings.evidence
-            ]
+            ends = [bookings.evidence[status].last_start for status in coverage.LOOKING_BACK if status in bookings.evidence]
             assert before
             assert any(end and end > before.read_at for end in ends)
             assert claim.causes

@@ -154,11 +154,8 @@ def test_the_map_names_every_module():
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     package = ROOT / "source_ravan_calcom"
     modules = {str(path.relative_to(package)) for path in package.rglob("*.py")}
-    named = {
-        name
-        for cells in table_after(text, "| in `source_ravan_calcom/`")
-        for name in re.findall(r"`([^`]+\.py)`", cells[0])
-    }
+    rows = table_after(text, "| in `source_ravan_calcom/`")
+    named = {name for cells in rows for name in re.findall(r"`([^`]+\.py)`", cells[0])}
     assert sorted(modules - named - {"bookings/__init__.py", "ravan/__init__.py", "__init__.py"}) == []
     assert sorted(named - modules) == []
 

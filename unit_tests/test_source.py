@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+from datetime import datetime, timezone
 
 import pytest
 from airbyte_cdk.models import (
@@ -18,6 +19,8 @@ from airbyte_cdk.utils import AirbyteTracedException
 from airbyte_cdk.utils.airbyte_secrets_utils import filter_secrets
 
 import source_ravan_calcom
+from sandbox.accounts import Account, Booking
+from source_ravan_calcom.bookings.records import CONVERSIONS, CURSOR_FIELD
 from source_ravan_calcom.source import SourceRavanCalcom
 from source_ravan_calcom.sync import SCHEMAS
 from unit_tests.syncs import BOTH, LOGGER, ORG, OVER, URL, answer, catalog, lines, read, state
@@ -58,6 +61,15 @@ def test_every_column_has_what_a_column_needs(stream):
         assert ("format" in column) == ("airbyte_type" in column), f"{where}: a time has format and airbyte_type"
         if "format" in column:
             assert (column["format"], column["airbyte_type"]) == ("date-time", "timestamp_with_timezone"), where
+
+
+def test_every_column_of_appointments_is_converted_and_sent_by_the_sandbox():
+    columns = json.loads((SCHEMAS / "appointments.json").read_text())["properties"].keys() - {CURSOR_FIELD}
+    at = datetime(2026, 6, 1, tzinfo=timezone.utc)
+    sent = Account("a").row(Booking("b", at, at), "agent").keys()
+    assert columns == sent, "schemas/appointments.json, and Account.row in sandbox/accounts.py"
+    converted = CONVERSIONS.keys() | {"organization_id"}
+    assert columns == converted, "schemas/appointments.json, and CONVERSIONS in bookings/records.py"
 
 
 @pytest.mark.parametrize("verb", ["check", "discover", "read", "configure"])
