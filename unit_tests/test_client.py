@@ -531,7 +531,7 @@ CASES = {
 def failing(case: Case) -> Iterator[None]:
     """Let every connection fail as a case says."""
     opened: list[socket.socket] = []
-    wrap = urllib3.connection.ssl_wrap_socket
+    wrap = vars(urllib3.connection)["ssl_wrap_socket"]
 
     def connected(address: tuple[str, int], *_: Any, **__: Any) -> socket.socket:
         if len(address[0]) > MAX_LABEL:

@@ -8,7 +8,7 @@ from airbyte_cdk.models import AirbyteMessage, AirbyteMessageSerializer, Airbyte
 
 from source_ravan_calcom.ravan import failures, responses
 from source_ravan_calcom.ravan.responses import Problem, Rows, is_own, judge, read
-from unit_tests.conftest import ORG
+from unit_tests.syncs import ORG
 
 CODES = {
     failures.INVALID_REQUEST: ["INVALID_REQUEST", 3],

@@ -152,7 +152,9 @@ def test_a_worker_that_was_given_up_sends_no_further_request(http, settings, han
 
 def test_a_consumer_that_stops_early_lets_no_further_request_leave(http, settings):
     http.get(URL, json=answer(OVER))
-    messages = SourceRavanCalcom().read(LOGGER, {**settings, "org_ids": list("abcdef"), "num_workers": 1}, catalog())
+    messages: Any = SourceRavanCalcom().read(
+        LOGGER, {**settings, "org_ids": list("abcdef"), "num_workers": 1}, catalog()
+    )
     assert next(message for message in messages if message.type is Type.RECORD)
     sent = http.call_count
     messages.close()
@@ -163,7 +165,7 @@ def test_a_consumer_that_stops_early_releases_the_workers_that_wait_for_a_rate_l
     http.get(f"{URL}?org_id=a", json=answer(OVER))
     http.get(f"{URL}?org_id=b", status_code=429, headers={"Retry-After": "250"})
     clock.meanwhile = hanging.wait  # b's worker
-    messages = SourceRavanCalcom().read(LOGGER, {**settings, "org_ids": list("ba"), "num_workers": 2}, catalog())
+    messages: Any = SourceRavanCalcom().read(LOGGER, {**settings, "org_ids": list("ba"), "num_workers": 2}, catalog())
     assert next(message for message in messages if message.trace and message.trace.stream_status.reasons)
     messages.close()
     hanging.release()
