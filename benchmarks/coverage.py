@@ -12,10 +12,7 @@ to have covered is held against the account.
 from __future__ import annotations
 
 import argparse
-import heapq
-import itertools
 import logging
-import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
@@ -28,11 +25,11 @@ from airbyte_cdk.test.catalog_builder import CatalogBuilder
 from rich.console import Console
 from rich.table import Table
 
-from sandbox import TOKEN, Account, Booking, Sandbox, serving
+from sandbox import TOKEN, Booking, Sandbox, serving
 from source_ravan_calcom import SourceRavanCalcom
 from source_ravan_calcom.bookings.windows import WINDOWS
+from unit_tests.living import ORG, Habits, Life
 
-ORG = "org"
 SIZES = (20, 60, 150, 400)
 CHART_SIZES = (20, 60, 150, 220, 300, 400)
 MODEL_SIZES = (180, 200, 220, 240, 260, 300)
@@ -41,37 +38,18 @@ MODEL_SIZES = (180, 200, 220, 240, 260, 300)
 START = datetime(2026, 3, 1, tzinfo=timezone.utc)
 DAYS = 30
 HISTORY = 300
-SLOT = timedelta(minutes=15)
-"""Appointments begin on it, so that some begin together."""
-MEAN_LEAD_DAYS = 7
-CANCELLED, RESCHEDULED, UNCONFIRMED, RECURRING = 0.15, 0.10, 0.10, 0.05
 
 Merged = dict[str, str]
 """A destination's table, as far as it matters here: status by booking."""
 
 
-@dataclass
-class Month:
+class Month(Life):
     """An account with history that books ``per_day`` appointments a day; the same for the same size."""
 
-    per_day: int
-    account: Account = field(default_factory=lambda: Account(ORG))
-    made: set[str] = field(default_factory=set)
-    _due: list[tuple[datetime, int, Callable[[datetime], None]]] = field(default_factory=list)
-    _number: itertools.count[int] = field(default_factory=itertools.count)
-
-    def __post_init__(self) -> None:
-        self._rng = random.Random(self.per_day)
+    def __init__(self, per_day: int) -> None:
+        super().__init__(per_day, per_day, Habits(), START)
         for _ in range(HISTORY):
-            self._book(START - timedelta(days=self._rng.uniform(1, 365)))
-        for _ in range(self.per_day * DAYS):
-            self._at(START + timedelta(days=self._rng.uniform(0, DAYS)), self._make)
-
-    def advance(self, now: datetime) -> None:
-        """Let everything happen that is due by ``now``."""
-        while self._due and self._due[0][0] <= now:
-            at, _, happen = heapq.heappop(self._due)
-            happen(at)
+            self.add(START - timedelta(days=self.rng.uniform(1, 365)), "accepted")
 
     def settled(self, now: datetime) -> list[Booking]:
         """The month's bookings that have come due or were cancelled."""
@@ -83,51 +61,10 @@ class Month:
         bookings = self.account.bookings.values()
         return (each for each in bookings if (not after or each.start > after) and (not before or each.start < before))
 
-    def ahead(self, now: datetime) -> list[Booking]:
-        """The month's bookings that are still to come."""
-        bookings = (self.account.bookings[uid] for uid in self.made)
-        return [each for each in bookings if each.start > now and each.status != "cancelled"]
-
-    def _at(self, when: datetime, happen: Callable[[datetime], None]) -> None:
-        heapq.heappush(self._due, (when, next(self._number), happen))
-
-    def _book(self, start: datetime, status: str = "accepted", recurring: bool = False) -> Booking:
-        number = next(self._number)
-        start = _on_a_slot(start)
-        return self.account.add(
-            Booking(f"booking-{number:08}", start, start + timedelta(minutes=30), status, recurring, number)
-        )
-
-    def _make(self, now: datetime) -> None:
-        rng = self._rng
-        start = now + timedelta(days=rng.expovariate(1 / MEAN_LEAD_DAYS), minutes=30)
-        pending = rng.random() < UNCONFIRMED
-        booking = self._book(start, "pending" if pending else "accepted", rng.random() < RECURRING)
-        self.made.add(booking.uid)
-        if pending:
-            self._at(now + (start - now) * rng.random() * 0.5, lambda at: self._confirm(booking))
-        fate = rng.random()
-        when = now + (start - now) * rng.random()
-        if fate < CANCELLED:
-            self._at(when, lambda at: self._cancel(booking))
-        elif fate < CANCELLED + RESCHEDULED:
-            self._at(when, lambda at: self._reschedule(booking, at))
-
-    def _confirm(self, booking: Booking) -> None:
-        if booking.status == "pending":
-            booking.status = "accepted"
-
-    def _cancel(self, booking: Booking) -> None:
-        booking.status = "cancelled"
-
-    def _reschedule(self, booking: Booking, now: datetime) -> None:
-        start = now + timedelta(days=self._rng.expovariate(1 / MEAN_LEAD_DAYS), minutes=30)
-        uid = f"booking-{next(self._number):08}"
-        self.made.add(self.account.reschedule(booking.uid, _on_a_slot(start), uid).uid)
-
-
-def _on_a_slot(start: datetime) -> datetime:
-    return start + (START - start) % SLOT
+    def visible(self, table: Merged) -> float:
+        """The share of the month's bookings ahead that is in a table."""
+        ahead = [each.uid in table for each in self.ahead() if each.uid in self.made]
+        return sum(ahead) / len(ahead)
 
 
 @dataclass(frozen=True)
@@ -140,11 +77,11 @@ class Coverage:
 
     @classmethod
     def of(cls, month: Month, table: Merged, now: datetime) -> Coverage:
-        settled, ahead = month.settled(now), month.ahead(now)
+        settled = month.settled(now)
         return cls(
             landed=sum(each.uid in table for each in settled) / len(settled),
             true=sum(table.get(each.uid) == each.status for each in settled) / len(settled),
-            visible=sum(each.uid in table for each in ahead) / len(ahead),
+            visible=month.visible(table),
         )
 
     def cells(self) -> list[str]:
@@ -157,18 +94,20 @@ class Proof:
 
     Attributes:
         syncs: How many there were.
+        requests: How many requests they took.
         warned: How many of them printed a WARN.
-        holes: From when to when, each that was named.
+        gaps: From when to when, each that was named.
         claims: How many bookings were claimed to have been delivered with their status, over all syncs.
         false: Those of them that had not been.
         outside: Settled bookings that are lost or stale at the month's end, and start where nothing is claimed:
-            before coverage began, in a hole, or beyond a full window that looks ahead.
+            before coverage began, in a gap, or beyond a full window that looks ahead.
         inside: The others; none, if every claim is true.
     """
 
     syncs: int = 0
+    requests: int = 0
     warned: int = 0
-    holes: list[tuple[datetime, datetime]] = field(default_factory=list)
+    gaps: list[tuple[datetime, datetime]] = field(default_factory=list)
     claims: int = 0
     false: int = 0
     outside: int = 0
@@ -181,11 +120,13 @@ class Proof:
         self.syncs += 1
         self.warned += bool(sync.warnings)
         claim = sync.organization
+        self.requests += claim["requests"]
         covered_from, covered_until, gap_from, gap_to = (
             _moment(claim[name]) for name in ("covered_from", "covered_until", "gap_from", "gap_to")
         )
-        if gap_from and gap_to:
-            self.holes.append((gap_from, gap_to))
+        # The latest gap stays in the row.
+        if gap_from and gap_to and (gap_from, gap_to) not in self.gaps:
+            self.gaps.append((gap_from, gap_to))
         if claim["coverage"] in ("complete", "partial"):
             if not self.claims:
                 self._begins = covered_from
@@ -202,9 +143,9 @@ class Proof:
                 continue
             before = self._begins is not None and booking.start <= self._begins
             after = self._ends is not None and booking.start >= self._ends
-            in_hole = any(begin <= booking.start <= end for begin, end in self.holes)
-            self.outside += before or after or in_hole
-            self.inside += not (before or after or in_hole)
+            in_gap = any(begin <= booking.start <= end for begin, end in self.gaps)
+            self.outside += before or after or in_gap
+            self.inside += not (before or after or in_gap)
 
     @property
     def warned_share(self) -> float:
@@ -213,11 +154,12 @@ class Proof:
     def cells(self) -> list[str]:
         return [
             _percent(self.warned_share),
-            str(len(self.holes)),
+            str(len(self.gaps)),
             f"{self.claims:,}",
             str(self.false),
             str(self.inside),
             str(self.outside),
+            f"{self.requests / self.syncs:.1f}",
         ]
 
 
@@ -366,7 +308,16 @@ def main(sizes: Sequence[int] = SIZES, model_sizes: Iterable[int] = MODEL_SIZES,
     for name in ("bookings a day", "read by", "landed", "true status", "ahead, visible"):
         landed.add_column(name, justify="right")
     claimed = Table(title="What was claimed about them: bookings claimed as delivered, and those lost or stale")
-    for name in ("bookings a day", "syncs with a WARN", "holes", "claims", "false", "lost inside", "outside"):
+    for name in (
+        "bookings a day",
+        "syncs with a WARN",
+        "gaps",
+        "claims",
+        "false",
+        "lost inside",
+        "outside",
+        "requests",
+    ):
         claimed.add_column(name, justify="right")
     for size, month in months.items():
         landed.add_row(str(size), "filters' model", *reachable(size).cells())

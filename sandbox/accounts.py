@@ -86,14 +86,16 @@ class Version:
 
 
 _HOUR = timedelta(hours=1)
+_NOT_PENDING = Filter(lambda b, now: _upcoming(b, now) and b.status != "pending", future=True, latest_first=False)
 _SINCE_AN_HOUR_AGO = Filter(lambda b, now: _upcoming(b, now - _HOUR), future=None, latest_first=False)
 
 VERSIONS: Mapping[str, Version] = {
     "2024-08-13": Version(FILTERS),
     "2024-04-15": Version(FILTERS, ignores_status=True, cap=100),
     "2026-05-01": Version({**FILTERS, "upcoming": _SINCE_AN_HOUR_AGO}, cap=100, by_uid=True),
+    "pending-apart": Version({**FILTERS, "upcoming": _NOT_PENDING}),
 }
-"""Which of them Ravan calls is not documented."""
+"""Which of them Ravan calls is not documented. The last one is invented: ``upcoming`` leaves pending bookings out."""
 
 
 def _start(booking: Booking) -> datetime:
@@ -115,6 +117,12 @@ class Account:
         largest_limit: A larger ``limit`` is refused, as version 2024-04-15 does with one above 100.
         races: How often, 0 to 1, a booking is cancelled or reinstated while it is being shown. Cal.com reads UIDs and
             rows in two queries, so such a row contradicts its filter.
+        lost: Rows that are missing from a page though they take a place on it, by filter and UID: Cal.com reads a page
+            of UIDs and then their rows, and skips those that the second query lacks.
+        short: Filters that answer with fewer rows than there are, and how many.
+        timeless: The UIDs of bookings whose end is Go's zero time.
+        fields: Fields that every row has besides the documented ones.
+        signs_links: Whether every row carries a link that is another one in each response.
         rng: Draws all that is left to chance.
     """
 
@@ -125,6 +133,11 @@ class Account:
     version: str = "2024-08-13"
     largest_limit: int | None = None
     races: float = 0.0
+    lost: set[tuple[str | None, str]] = field(default_factory=set)
+    short: dict[str | None, int] = field(default_factory=dict)
+    timeless: set[str] = field(default_factory=set)
+    fields: dict[str, object] = field(default_factory=dict)
+    signs_links: bool = False
     bookings: dict[str, Booking] = field(default_factory=dict)
     rng: random.Random = field(init=False, repr=False, compare=False)
     _by_start: list[Booking] = field(default_factory=list)
@@ -138,6 +151,12 @@ class Account:
         self.bookings[booking.uid] = booking
         insort(self._by_start, booking, key=_start)
         self._longest = max(self._longest, booking.end - booking.start)
+        return booking
+
+    def remove(self, uid: str) -> Booking:
+        """Stop showing a booking, as when its host leaves the team."""
+        booking = self.bookings.pop(uid)
+        self._by_start = [each for each in self._by_start if each is not booking]
         return booking
 
     def set_status(self, uid: str, status: str) -> Booking:
@@ -169,7 +188,7 @@ class Account:
         rule, version = self.rule(status), VERSIONS[self.version]
         if rule is None:
             raise ValueError(f"{status} is no filter of version {self.version}")
-        limit = min(limit, version.cap or limit)
+        limit = min(limit, version.cap or limit, self.short.get(status, limit))
         if version.by_uid:
             matching = (booking for booking in self._by_start if rule.shows(booking, now))
             rows = heapq.nsmallest(limit, matching, key=lambda booking: booking.uid)
@@ -178,7 +197,7 @@ class Account:
         if rows and self.rng.random() < self.races:
             raced = self.rng.choice(rows)
             raced.status = "accepted" if raced.status in DEAD else "cancelled"
-        return rows
+        return [each for each in rows if (status, each.uid) not in self.lost] if self.lost else rows
 
     def _ordered(self, rule: Filter, now: datetime) -> Iterator[Booking]:
         for _, together in groupby(self._candidates(rule, now), key=_start):
@@ -201,6 +220,7 @@ class Account:
     def row(self, booking: Booking, agent_id: str) -> dict[str, object]:
         """A booking as Ravan shows it; a missing text is an empty one there."""
         number = booking.attendee
+        extra = {**self.fields, "link": f"https://example.com/{self.rng.random()}"} if self.signs_links else self.fields
         return {
             "id": booking.uid,
             "organization_id": self.org_id,
@@ -210,13 +230,14 @@ class Account:
             "attendee_phone": "" if number % 5 == 0 else f"+1555{number:07d}",
             "attendee_timezone": _ZONES[number % len(_ZONES)],
             "start_time": self._time(booking.start),
-            "end_time": self._time(booking.end),
+            "end_time": "0001-01-01T00:00:00Z" if booking.uid in self.timeless else self._time(booking.end),
             "duration_minutes": int((booking.end - booking.start).total_seconds() // 60),
             "status": booking.status,
+            **extra,
         }
 
     def _time(self, at: datetime) -> str:
-        return f"{at:%Y-%m-%dT%H:%M:%S}{'.000' if self.milliseconds else ''}Z"
+        return f"{at.isoformat()[:19]}{'.000' if self.milliseconds else ''}Z"
 
 
 _ZONES = ("America/New_York", "Europe/Berlin", "Asia/Kolkata", "UTC", "America/Sao_Paulo")

@@ -1,147 +1,276 @@
-"""A living account, synced again and again, and whether what is claimed of it is true."""
+"""Living accounts, synced again and again through the interface that a sync uses, and whether what is claimed is true.
+
+:class:`Life` is an account in which bookings are made, confirmed, cancelled and rescheduled as time passes; the
+coverage benchmark reads it over HTTP. :class:`World` adds a destination and all that happens to accounts at once, the
+``SITUATIONS``.
+"""
 
 from __future__ import annotations
 
+import heapq
+import json
 import random
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from itertools import count, pairwise
 
 from sandbox import Account, Booking
 from sandbox.accounts import DEAD, FILTERS, uid
-from source_ravan_calcom.bookings import coverage
-from source_ravan_calcom.bookings.coverage import Claim, Covered
-from source_ravan_calcom.bookings.windows import Bookings, Reading
-
-WHAT_HAPPENS = ("cancel", "reject", "confirm", "reschedule", "move")
+from source_ravan_calcom.bookings import coverage, memory
+from source_ravan_calcom.bookings.coverage import Claim
+from source_ravan_calcom.bookings.memory import Seen, State
+from source_ravan_calcom.bookings.windows import CANCELLED, CLOCK_DIFFERENCE, ODD_ROWS, PAST, Bookings, Reading
 
 START = datetime(2026, 6, 1, 12, tzinfo=timezone.utc)
+
+ORG = "org"
 
 
 def read(
     account: Account,
     now: datetime,
-    statuses: tuple[str, ...] = (),
+    statuses: Iterable[str] = (),
     cap: int = 200,
     meanwhile: Callable[[], None] = lambda: None,
+    before: Seen | None = None,
 ) -> Bookings:
     """Read an account as the connector would, with what happens between two requests."""
-    reading = Reading(statuses)
+    reading = Reading(tuple(statuses), before)
     while not reading.is_done:
-        if account.rule(reading.next) is None:
+        if reading.limit > (account.largest_limit or reading.limit) and reading.may_lower_limit:
+            reading.lower_limit()
+        elif account.rule(reading.next) is None:
+            assert reading.may_refuse
             reading.refuse()
         else:
-            shown = account.shown(reading.next, now, cap)
+            shown = account.shown(reading.next, now, min(reading.limit, cap))
             reading.take([account.row(booking, "") for booking in shown], now, now)
         meanwhile()
     return reading.bookings()
 
 
-@dataclass
-class World:
-    """One account over time, and a destination that merges what was read of it.
+@dataclass(frozen=True)
+class Habits:
+    """What becomes of bookings, each as a share of them, 0 to 1.
 
     Attributes:
-        per_day: Bookings made a day.
-        cap: Rows of an answer at most.
-        restless: How often, 0 to 1, something happens between two requests.
-        step: Starts fall on multiples of so many minutes, so that some are the same.
+        lead_days: How long before its start a booking is made, in the mean.
+        slot: Starts fall on multiples of so many minutes, so that some are the same.
+        minutes: How long bookings take.
     """
 
-    seed: int
-    history: int
-    per_day: float
-    version: str = "2024-08-13"
-    cap: int = 200
-    step: int = 15
-    lead_days: float = 3
-    races: float = 0.0
-    restless: float = 0.0
-    statuses: tuple[str, ...] = ()
-    now: datetime = START
-    table: dict[str, str] = field(default_factory=dict)
-    kept: Covered | None = None
-    gaps: int = 0
-    _proven: list[datetime] = field(default_factory=list)
-    _past: dict[str, list[tuple[datetime, str]]] = field(default_factory=dict)
-    _starts: dict[str, datetime] = field(default_factory=dict)
-    _shown: set[str] = field(default_factory=set)
+    cancelled: float = 0.15
+    rescheduled: float = 0.10
+    rejected: float = 0.0
+    moved: float = 0.0
+    pending: float = 0.10
+    recurring: float = 0.05
+    lead_days: float = 7
+    slot: int = 15
+    minutes: tuple[int, ...] = (30,)
 
-    def __post_init__(self) -> None:
-        self.rng = random.Random(self.seed)
-        self.account = Account("org", version=self.version)
-        for _ in range(self.history):
-            self._book(self.now + timedelta(days=self.rng.uniform(-90, 2 * self.lead_days)), old=True)
-        self.account.races = self.races
+
+BUSY = Habits(0.25, 0.15, rejected=0.05, moved=0.03, pending=0.15, recurring=0.2, minutes=(15, 30, 60, 60 * 26))
+"""The habits of accounts in which everything happens."""
+
+
+class Life:
+    """An account that books ``per_day`` appointments a day; the same for the same seed.
+
+    Attributes:
+        account: It.
+        made: The UIDs of what was booked since it began.
+    """
+
+    def __init__(self, seed: int, per_day: float, habits: Habits, now: datetime, version: str = "2024-08-13") -> None:
+        self.rng = random.Random(seed)
+        self.now = now
+        self.habits = habits
+        self.account = Account(ORG, version=version)
+        self.made: set[str] = set()
+        self._per_day = per_day
+        self._due: list[tuple[datetime, int, Callable[[datetime], object]]] = []
+        self._number = count()
+
+    def advance(self, now: datetime) -> None:
+        """Let everything happen that is due by ``now``."""
+        days = (now - self.now) / timedelta(days=1)
+        for _ in range(int(self._per_day * days + self.rng.random())):
+            self._at(self.now + (now - self.now) * self.rng.random(), self.make)
+        while self._due and self._due[0][0] <= now:
+            at, _, happen = heapq.heappop(self._due)
+            happen(at)
+        self.now = now
+
+    def make(self, now: datetime) -> None:
+        """Make a booking, and decide what becomes of it."""
+        rng, habits = self.rng, self.habits
+        booking = self._book(now)
+        start = booking.start
+        fates = (self.cancel, self.reschedule, self._reject, self._move, None)
+        shares = (habits.cancelled, habits.rescheduled, habits.rejected, habits.moved)
+        fate = rng.choices(fates, (*shares, 1 - sum(shares)))[0]
+        if fate:
+            self._at(now + (start - now) * rng.random(), lambda at: fate(booking, at))
+
+    def add(self, start: datetime, status: str) -> Booking:
+        """Add a booking, without a fate."""
+        slot = timedelta(minutes=self.habits.slot)
+        start += (START - start) % slot
+        end = start + timedelta(minutes=self.rng.choice(self.habits.minutes))
+        number = next(self._number)
+        is_recurring = self.rng.random() < self.habits.recurring
+        return self.account.add(Booking(uid(self.rng), start, end, status, is_recurring, number))
+
+    def mixed(self, number: int, first_day: float, last_day: float, statuses: Iterable[str] = ()) -> list[Booking]:
+        """Add bookings of all statuses between two days from now."""
+        names, weights = ("accepted", "cancelled", "rejected", "pending", "awaiting_host"), (70, 15, 3, 8, 4)
+        made = []
+        for _ in range(number):
+            start = self.now + timedelta(days=self.rng.uniform(first_day, last_day))
+            made.append(self.add(start, self.rng.choice([*statuses] or self.rng.choices(names, weights))))
+        return made
+
+    def ahead(self) -> list[Booking]:
+        """The bookings that have not begun and take place."""
+        return [each for each in self.account.bookings.values() if each.start > self.now and each.status not in DEAD]
+
+    def cancel(self, booking: Booking, now: datetime) -> None:
+        """Cancel a booking."""
+        booking.status = "cancelled"
+
+    def reschedule(self, booking: Booking, now: datetime) -> None:
+        """Cancel a booking and make another one."""
+        booking.status = "cancelled"
+        if booking.uid in self.account.bookings:
+            self._book(now)
+
+    def confirm(self, booking: Booking, now: datetime) -> None:
+        """Confirm a booking."""
+        if booking.status == "pending":
+            booking.status = "accepted"
+
+    def _reject(self, booking: Booking, now: datetime) -> None:
+        booking.status = "rejected"
+
+    def _move(self, booking: Booking, now: datetime) -> None:
+        if booking.uid in self.account.bookings and booking.status not in DEAD:
+            later = self._later(now)
+            self.account.move(booking.uid, later + (START - later) % timedelta(minutes=self.habits.slot))
+
+    def _book(self, now: datetime) -> Booking:
+        start = self._later(now)
+        booking = self.add(start, "pending" if self.rng.random() < self.habits.pending else "accepted")
+        self.made.add(booking.uid)
+        if booking.status == "pending":
+            self._at(now + (start - now) * self.rng.random() * 0.5, lambda at: self.confirm(booking, at))
+        return booking
+
+    def _later(self, now: datetime) -> datetime:
+        return now + timedelta(days=self.rng.expovariate(1 / self.habits.lead_days), minutes=30)
+
+    def _at(self, when: datetime, happen: Callable[[datetime], object]) -> None:
+        heapq.heappush(self._due, (when, next(self._number), happen))
+
+
+class World:
+    """One account over time, and a destination that merges what was delivered of it.
+
+    Args:
+        seed: Another seed, another world.
+        history: How many bookings it has at the beginning.
+        per_day: How many are made a day.
+        version: Of Cal.com's API.
+        cap: The most rows of a response.
+        habits: What becomes of bookings.
+        races: How often, 0 to 1, a booking changes while it is being shown.
+        restless: How often, 0 to 1, something happens between two requests.
+        statuses: The windows the user chose.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        history: int,
+        per_day: float,
+        *,
+        version: str = "2024-08-13",
+        cap: int = 200,
+        habits: Habits = BUSY,
+        races: float = 0.0,
+        restless: float = 0.0,
+        statuses: Iterable[str] = (),
+    ) -> None:
+        self.life = Life(seed, per_day, habits, START, version)
+        self.cap, self.restless, self.statuses = cap, restless, tuple(statuses)
+        self.table: dict[str, str] = {}
+        self.state: Mapping[str, object] = {}
+        self.gaps = 0
+        self.requests = 0
+        self.shown_again: Account | None = None
+        self._log: dict[str, list[tuple[int, str]]] = {}
+        self._notes = self._first = 0
+        self._proven: list[tuple[datetime, int]] = []
+        self._unseen: set[str] = set()
+        self._before: tuple[datetime, set[str]] | None = None
+        self._starts: dict[str, datetime] = {}
+        self._chosen: set[str] = set()
+        self.life.mixed(history, -90, 2 * habits.lead_days)
+        self.account.races = races
+
+    @property
+    def account(self) -> Account:
+        """The account that the organization is connected to."""
+        return self.life.account
+
+    @property
+    def rng(self) -> random.Random:
+        """Draws all that is left to chance."""
+        return self.life.rng
+
+    @property
+    def seen(self) -> Seen | None:
+        """What the state holds."""
+        return memory.parsed(self.state).get(ORG)
 
     def live(self, duration: timedelta) -> None:
         """Let time pass, and what happens in it."""
-        end = self.now + duration
-        for _ in range(int(self.per_day * duration / timedelta(days=1) + self.rng.random())):
-            self._book(self.now + timedelta(minutes=1) + timedelta(days=self.rng.expovariate(1 / self.lead_days)))
-        ahead = [each for each in self.account.bookings.values() if each.start > end and each.status not in DEAD]
-        for booking in self.rng.sample(ahead, min(len(ahead), self.rng.randrange(1 + len(ahead) // 4))):
-            self._change(booking, end)
-        self.now = end
+        self.life.advance(self.life.now + duration)
 
-    def _book(self, start: datetime, *, old: bool = False) -> None:
-        start = start.replace(minute=start.minute // self.step * self.step, second=0, microsecond=0)
-        if not old and start <= self.now:
-            start = self.now.replace(second=0, microsecond=0) + timedelta(minutes=self.step)
-        weights = (70, 15, 3, 8, 4) if old else (75, 5, 0, 15, 5)
-        status = self.rng.choices(("accepted", "cancelled", "rejected", "pending", "awaiting_host"), weights)[0]
-        minutes = self.rng.choice((15, 30, 60, 60 * 26))
-        self.account.add(
-            Booking(uid(self.rng), start, start + timedelta(minutes=minutes), status, self.rng.random() < 0.2)
-        )
-
-    def _change(self, booking: Booking, end: datetime, choices: tuple[str, ...] = WHAT_HAPPENS) -> None:
-        what = self.rng.choice(choices)
-        later = end + timedelta(minutes=1) + timedelta(days=self.rng.expovariate(1 / self.lead_days))
-        if what == "reschedule":
-            self.account.reschedule(booking.uid, later, uid(self.rng), self.rng.choice(("accepted", "pending")))
-        elif what == "move":
-            self.account.move(booking.uid, later)
-        else:
-            booking.status = {"cancel": "cancelled", "reject": "rejected", "confirm": "accepted"}[what]
+    def connect(self, account: Account) -> None:
+        """Connect another account in place of this one, and remember this one."""
+        self.shown_again = self.account
+        account.version, account.races = self.account.version, self.account.races
+        self.life.account = account
 
     def sync(self, *, crashes: bool = False) -> Claim:
         """Sync once; a crash delivers the rows and loses the state."""
+        self._first = self._note()
+        now = self.life.now
+        self._starts = {booking.uid: booking.start for booking in self.account.bookings.values()}
+        self._chosen = {uid_ for uid_ in self._starts if self._shows(uid_)}
+        before = self.seen
+        bookings = read(self.account, now, self.statuses, self.cap, self._meanwhile, before)
+        self.last = bookings
+        self.account.short.clear()
         self._note()
-        everything = self.account.bookings.values()
-        self._starts = {booking.uid: booking.start for booking in everything}
-        self._shown = {booking.uid for booking in everything if self._shows(booking)}
-        bookings = read(self.account, self.now, self.statuses, self.cap, self._meanwhile)
-        self._note()
-        claim = coverage.claim(bookings.evidence, bookings.refused, bookings.began, self.statuses, self.kept)
-        self.table.update((row["id"], row["status"]) for row in bookings.rows)
+        delivery = memory.compare(bookings, before, self.statuses, now)
+        self.requests = len(bookings.evidence)
+        self.table.update((row["id"], row["status"]) for row in delivery.rows)
+        self._excuse(before, bookings)
+        claim = delivery.claim
         if not crashes:
-            if claim.kept is not self.kept:
+            if claim.coverage != coverage.UNKNOWN:
                 if claim.is_first or claim.gap:
                     self._proven.clear()
-                self._proven.append(self.now)
+                self._proven.append((now, self._first))
             self.gaps += claim.gap is not None
-            self.kept = claim.kept
+            state = State([ORG], {})
+            state.keep(ORG, delivery.seen, delivered=bool(delivery.rows))
+            self.state = json.loads(json.dumps(state.due(at_end=True)))
+            self._before = now, set(self._starts)
         return claim
-
-    def _meanwhile(self) -> None:
-        if self.rng.random() < self.restless:
-            self._note()
-            ahead = [
-                each for each in self.account.bookings.values() if each.start > self.now and each.status not in DEAD
-            ]
-            if ahead:
-                # The next sync sees a move under the same UID: it may lead from a window not yet read to one that was.
-                self._change(self.rng.choice(ahead), self.now, WHAT_HAPPENS[:-1])
-            self._book(self.now + timedelta(days=self.rng.expovariate(1 / self.lead_days)))
-
-    def _shows(self, booking: Booking) -> bool:
-        return any(FILTERS[status].shows(booking, self.now) for status in self.statuses)
-
-    def _note(self) -> None:
-        """Remember the truth of this moment."""
-        for booking in self.account.bookings.values():
-            self._past.setdefault(booking.uid, []).append((self.now, booking.status))
 
     def lies(self, claim: Claim) -> list[str]:
         """What the claim says and is not so, as of the moment the reading began; for a sync that did not crash."""
@@ -154,11 +283,213 @@ class World:
                 continue
             if claim.covered_until and start >= claim.covered_until:
                 continue
-            if self.statuses and not (uid_ in self._shown and self._shows(booking)):
+            if self.statuses and not (uid_ in self._chosen and self._shows(uid_)):
                 continue  # it left the chosen windows while they were read
-            # It was true of it last when the first sync saw it begun; until then it must be true now.
-            settled = next((at for at in self._proven if at >= start), self.now)
-            allowed = {status for at, status in self._past[uid_] if at >= settled}
-            if self.table.get(uid_) not in allowed:
+            if uid_ not in self._unseen and self.table.get(uid_) not in self._allowed(uid_, start):
                 lies.append(f"{booking}: {self.table.get(uid_, 'never delivered')}")
         return lies
+
+    def _allowed(self, uid_: str, start: datetime) -> set[str]:
+        """The statuses that it had since the first proven sync that saw it begun; before, those in this reading."""
+        since = next((note for at, note in self._proven if at >= start), self._first)
+        log = self._log[uid_]
+        return (
+            {status for note, status in log if note >= since}
+            | {status for note, status in log[-1:] if note < since}
+            | {status for (note, status), (later, _) in pairwise(log) if note < since < later}
+        )
+
+    def _excuse(self, before: Seen | None, bookings: Bookings) -> None:
+        """Excuse what no client can see: rows that a page lost, until they are shown; and old bookings that
+        appeared where the windows show hardly one of them, though they do show what was there before."""
+        shown = {row["id"] for row in bookings.rows}
+        self._unseen |= {uid_ for _, uid_ in self.account.lost} & self._starts.keys()
+        self._unseen -= shown
+        if not self._before or not before or not before.covered:
+            return
+        then, known = self._before
+        then = min(then, before.covered.read_at) - CLOCK_DIFFERENCE
+        since = before.covered.covered_from
+        begun = [each for each in self.account.bookings.values() if each.start <= then + 2 * CLOCK_DIFFERENCE]
+        begun = [each for each in begun if not since or each.start > since]
+        appeared = [each for each in begun if each.uid not in known]
+        looking_back = [each for each in appeared if each.uid in bookings.settled and each.start <= then]
+        stayed = [each for each in begun if each.uid in known and each.uid in bookings.settled]
+        if len(looking_back) <= ODD_ROWS + 2 and len(stayed) > ODD_ROWS:
+            self._unseen |= {each.uid for each in appeared} - shown
+
+    def _meanwhile(self) -> None:
+        if self.rng.random() < self.restless:
+            self._note()
+            ahead = self.life.ahead()
+            if ahead:
+                # The next sync sees a move under the same UID: it may lead from a window not yet read to one that was.
+                happen = self.rng.choice((self.life.cancel, self.life.reschedule, self.life.confirm))
+                happen(self.rng.choice(ahead), self.life.now)
+            self.life.make(self.life.now)
+
+    def _shows(self, uid_: str) -> bool:
+        booking = self.account.bookings[uid_]
+        return any(
+            rule.shows(booking, self.life.now) for status in self.statuses if (rule := self.account.rule(status))
+        )
+
+    def _note(self) -> int:
+        """Remember what is true at this moment; returns its number."""
+        self._notes += 1
+        for booking in self.account.bookings.values():
+            log = self._log.setdefault(booking.uid, [])
+            if not log or log[-1][1] != booking.status:
+                log.append((self._notes, booking.status))
+        return self._notes
+
+
+def _nothing(world: World) -> None:
+    """Nothing but what happens anyway."""
+
+
+def _grows(first: float, last: float, statuses: Iterable[str] = (), many: int = 4) -> Callable[[World], None]:
+    def grow(world: World) -> None:
+        number = world.rng.choice((3, 20, world.cap, many * world.cap))
+        world.life.mixed(number, first * world.rng.random(), last * world.rng.random(), statuses)
+
+    return grow
+
+
+def _shrinks(world: World) -> None:
+    uids = [*world.account.bookings]
+    share = world.rng.choice((0.02, 0.3, 0.9, 1))
+    for uid_ in world.rng.sample(uids, int(len(uids) * share)):
+        world.account.remove(uid_)
+
+
+def _is_exchanged(world: World) -> None:
+    old, shared = world.account, world.rng.choice((0, 0, 1, 1, 5, 60))
+    world.connect(Account(ORG))
+    size = world.rng.choice((3, 20, 150, 2 * world.cap, 5 * world.cap))
+    world.life.mixed(size, -world.rng.choice((0.5, 5, 90)), 2 * world.life.habits.lead_days)
+    for uid_ in world.rng.sample([*old.bookings], min(shared, len(old.bookings))):
+        world.account.add(old.bookings[uid_])
+
+
+def _is_exchanged_back(world: World) -> None:
+    if world.shown_again:
+        world.connect(world.shown_again)
+
+
+LOST_ROWS = 4
+"""A page lacks no more rows: with one of 99 it is the least that still may count as cut at 100."""
+
+
+def _loses_rows(*statuses: str | None) -> Callable[[World], None]:
+    def lose(world: World) -> None:
+        """Rows of a page, in these windows or in all of them, until they are back."""
+        account, races = world.account, world.account.races
+        account.races = 0
+        rows = [
+            row
+            for status in statuses
+            if account.rule(status)
+            for row in account.shown(status, world.life.now, world.cap)
+        ]
+        lost = world.rng.sample(rows, min(world.rng.choice((1, 1, 2, LOST_ROWS)), len(rows) // 20))
+        account.races = races
+        windows = FILTERS if world.rng.random() < 0.5 else statuses
+        account.lost = {(window, each.uid) for each in lost for window in windows}
+
+    return lose
+
+
+def _finds_rows(world: World) -> None:
+    world.account.lost.clear()
+
+
+def _is_short(world: World) -> None:
+    rows, before = world.rng.choice((0, 3, 30, 120)), world.seen
+    if before and len(before.fingerprints + before.settled) // 8 > 2 * rows + 10:
+        world.account.short[None] = rows
+
+
+def _loses_times(world: World) -> None:
+    uids = [*world.account.bookings]
+    world.account.timeless.update(world.rng.sample(uids, min(world.rng.choice((1, 2, 3, 10)), len(uids))))
+
+
+def _gets_a_field(world: World) -> None:
+    world.account.fields[f"field_{len(world.account.fields)}"] = None
+
+
+def _signs_links(world: World) -> None:
+    world.account.signs_links = not world.account.signs_links
+
+
+def _reorders(world: World) -> None:
+    world.statuses = tuple(world.rng.sample(world.statuses, len(world.statuses)))
+
+
+def _changes_version(world: World) -> None:
+    world.account.version = world.rng.choice(("2024-08-13", "2024-04-15", "2026-05-01", "pending-apart"))
+
+
+QUIET: Mapping[str, Callable[[World], None]] = {
+    "nothing": _nothing,
+    "a new field": _gets_a_field,
+    "links that are signed anew": _signs_links,
+    "reordered statuses": _reorders,
+}
+"""What moves no claim."""
+
+SITUATIONS: Mapping[str, Callable[[World], None]] = {
+    **QUIET,
+    "team admin": _grows(-90, 20),
+    "growth in the past": _grows(-90, 0),
+    "growth in the future": _grows(0, 20),
+    "growth of dead bookings": _grows(-90, 20, DEAD),
+    "import of the past": _grows(-400, 0, ("accepted",)),
+    "import of recent days": _grows(-4, 0, ("accepted",)),
+    "hosts leave": _shrinks,
+    "another account": _is_exchanged,
+    "the account before": _is_exchanged_back,
+    "lost rows": _loses_rows(None, *(status for status in FILTERS if status)),
+    "lost rows of unfiltered": _loses_rows(None),
+    "lost rows of upcoming": _loses_rows("upcoming"),
+    "lost rows of past": _loses_rows(PAST),
+    "lost rows of cancelled": _loses_rows(CANCELLED),
+    "rows are back": _finds_rows,
+    "a short unfiltered response": _is_short,
+    "zero times": _loses_times,
+    "another version": _changes_version,
+}
+"""What happens to an account between two syncs."""
+
+VERSIONS = ("2024-08-13", "2024-08-13", "2024-08-13", "2024-04-15", "2026-05-01", "pending-apart")
+INTERVALS = (5, 60, 60, 360, 1440, 4320)
+CHOSEN: tuple[tuple[str, ...], ...] = (
+    (),
+    (),
+    (),
+    (),
+    ("past",),
+    ("upcoming",),
+    ("past", "cancelled"),
+    ("upcoming", "recurring", "unconfirmed"),
+    ("past", "upcoming", "recurring"),
+)
+
+
+def world_of(rng: random.Random, cap: int = 0) -> World:
+    """A world drawn by chance; with small caps mostly, because they show the same sooner."""
+    cap = cap or rng.choice((50, 50, 50, 50, 99, 100, 101, 199, 200))
+    return World(
+        rng.getrandbits(32),
+        int(cap * rng.choice((0, 0.02, 0.3, 0.9, 0.98, 1, 1.02, 1.5, 3, 6))),
+        rng.choice((0, 1, 5, 20, 60, 150)) * cap / 100,
+        version=rng.choice(VERSIONS),
+        cap=cap,
+        habits=Habits(
+            0.25, 0.15, 0.05, 0.03, 0.15, 0.2, rng.choice((0.2, 1, 3, 7)), rng.choice((1, 5, 15, 60)), BUSY.minutes
+        ),
+        races=rng.choice((0, 0, 0, 0.2)),
+        restless=rng.choice((0, 0, 0.3, 0.8)),
+        statuses=rng.choice(CHOSEN),
+    )

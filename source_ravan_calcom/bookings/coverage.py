@@ -1,7 +1,7 @@
-"""What is complete, from when to when, and when a hole opened. Pure.
+"""What is complete, from when to when, and when a gap opened. Pure.
 
-The rule, for one organization and one sync: every full window hides what lies beyond its last row. ``back`` is the
-latest start of the last rows of the full windows that look back (past, cancelled), ``ahead`` the earliest of those
+The rule, for one organization and one sync: every cut window hides what lies beyond its last row. ``back`` is the
+latest start of the last rows of the cut windows that look back (past, cancelled), ``ahead`` the earliest of those
 that look ahead. What starts strictly between them is visible; strictly, because Cal.com breaks ties in no fixed order,
 so that rows which share the last row's start may be cut off.
 
@@ -9,138 +9,50 @@ An earlier sync saw everything until it began. If ``back`` does not come after t
 unseen in between, and the stretch that was covered before goes on. Otherwise a gap opened, from that moment to
 ``back``, and coverage begins anew.
 
-All of this rests on each window holding what its filter means, in its order, and that is looked for in the rows:
-versions of Cal.com's API differ, and one ignores the filter altogether. Where the rows do not show it, nothing is
-claimed.
+That holds while the account shows what it showed before, and more. So the stretch goes on only where the bookings that
+were over at the last reading are known, and where none is missing: nothing deletes a booking. And all of this rests on
+each window holding what its filter means, in its order, and that is looked for in the rows. Where the rows do not show
+it, nothing is claimed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from itertools import pairwise
 
-from source_ravan_calcom.bookings.records import Row, is_dead, moment
-
-CLOCK_DIFFERENCE = timedelta(minutes=5)
-"""How far a row's end may lie on the wrong side of now: Cal.com's clock is not the one that stamps the answer."""
-
-ODD_ROWS = 2
-"""How many rows of a window may contradict it: Cal.com reads the IDs and the rows in two queries."""
-
-_DAWN = datetime.min.replace(tzinfo=timezone.utc) + timedelta(days=1)
-"""Near enough to the beginning of time, which is Go's zero time, for a little to be subtracted."""
-
-DISTINCT_STARTS = 10
-"""How many different starts in the right order show that a full window is sorted by start, and not by chance."""
+from source_ravan_calcom.bookings.windows import (
+    BY_STATUS,
+    CLOCK_DIFFERENCE,
+    ODD_ROWS,
+    PAST,
+    RECURRING,
+    UNCONFIRMED,
+    UPCOMING,
+    Bookings,
+    Covered,
+    Evidence,
+    Seen,
+    in_order,
+)
 
 COMPLETE, PARTIAL, FILTERED, UNKNOWN = "complete", "partial", "filtered", "unknown"
 """The values of ``organizations.coverage``."""
 
-LOOKING_BACK = ("past", "cancelled")
+STATUSES = "Booking Statuses were changed"
+CLOCK = "the API's clock was set back since the last sync"
+UPGRADED = "the state was written by an earlier version"
+OLDER = "the account shows older bookings than before"
+FEWER = "bookings that were read before are missing"
+EXCHANGED = "hardly a booking is there that was read before; another Cal.com account may be connected"
+REASONS = (STATUSES, CLOCK, UPGRADED, OLDER, FEWER, EXCHANGED)
+"""Why coverage began anew, or is unknown this time. Each is said in the sync in which it happens."""
 
-AT_PRESENT = frozenset({"upcoming", "recurring"})
-"""The windows that together show what has begun and is not over."""
+_DAWN = datetime.min.replace(tzinfo=timezone.utc) + timedelta(days=1)
+"""Near enough to the beginning of time for a little to be subtracted."""
 
-
-@dataclass(frozen=True)
-class Meaning:
-    """What every row of a window is like.
-
-    Attributes:
-        over: Whether the booking has ended; ``None`` for either.
-        dead: Whether it is cancelled or rejected.
-    """
-
-    over: bool | None
-    dead: bool
-
-    @property
-    def latest_first(self) -> bool:
-        """The order by start."""
-        return self.dead or self.over is True
-
-    def contradicts(self, row: Row, now: datetime) -> bool:
-        """Whether a row does not belong in the window."""
-        if is_dead(row) != self.dead:
-            return True
-        if self.over is None:
-            return False
-        end = moment(row.get("end_time"))
-        if end is None:
-            return True
-        return end - now > CLOCK_DIFFERENCE if self.over else now - end > CLOCK_DIFFERENCE
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """The evidence that one answer gives.
-
-    Attributes:
-        rows: How many it held.
-        full: Whether it may have been cut.
-        doubt: What contradicts the window's meaning, in words, or an empty string.
-        last_start: When its last row starts, where it was full.
-        proves_more_than_upcoming: Whether it holds what ``upcoming`` never shows: a row that is over, or more than
-            a few odd ones that do not take place. The version of Cal.com's API that ignores the filter shows
-            nothing but what is upcoming.
-    """
-
-    rows: int
-    full: bool = False
-    doubt: str = ""
-    last_start: datetime | None = None
-    proves_more_than_upcoming: bool = False
-
-
-def look(rows: Sequence[Row], meaning: Meaning | None, now: datetime, *, full: bool) -> Evidence:
-    """Look at the rows of one answer; ``meaning`` is ``None`` for an unfiltered one."""
-    proves = any(_is_over(row, now) for row in rows) or sum(map(is_dead, rows)) > ODD_ROWS
-    if meaning is None:
-        return Evidence(len(rows), full, proves_more_than_upcoming=proves)
-    doubt, last_start = "", None
-    odd = sum(meaning.contradicts(row, now) for row in rows)
-    if odd > ODD_ROWS or odd * 2 > len(rows):
-        doubt = f"{odd} of its {len(rows)} rows do not belong in it"
-    elif full:
-        starts = [moment(row.get("start_time")) for row in rows]
-        last_start = starts[-1]
-        doubt = _disorder(starts, latest_first=meaning.latest_first)
-    return Evidence(len(rows), full, doubt, last_start, proves)
-
-
-def _is_over(row: Row, now: datetime) -> bool:
-    end = moment(row.get("end_time"))
-    return end is not None and now - end > CLOCK_DIFFERENCE
-
-
-def _disorder(starts: Sequence[datetime | None], *, latest_first: bool) -> str:
-    known = [start for start in starts if start is not None]
-    if starts[-1] is None or len(known) < len(starts) - ODD_ROWS:
-        return "the starts of its rows can't be read"
-    pairs = list(pairwise(known))
-    backwards = sum(after > before if latest_first else after < before for before, after in pairs)
-    if backwards > ODD_ROWS:
-        return "its rows are not in the order of their start"
-    if len(set(known)) < DISTINCT_STARTS:
-        return "too many of its rows start together to show their order"
-    return ""
-
-
-@dataclass(frozen=True)
-class Covered:
-    """What earlier syncs have covered of an organization; kept in the state.
-
-    Attributes:
-        read_at: The API's time before the last proven reading: until then everything was seen.
-        covered_from: Everything that starts after it was delivered; ``None`` for the beginning of time.
-        statuses: The windows that the user had chosen; the claim speaks of these alone.
-    """
-
-    read_at: datetime
-    covered_from: datetime | None
-    statuses: tuple[str, ...] = ()
+_AT_PRESENT = frozenset({UPCOMING, RECURRING})
+"""The windows that together show what has begun and is not over, if ``upcoming`` shows pending bookings."""
 
 
 @dataclass(frozen=True)
@@ -153,13 +65,13 @@ class Claim:
     Attributes:
         coverage: ``complete``, ``partial``, ``filtered`` (it speaks of the chosen windows alone) or ``unknown``.
         covered_from, covered_until: The stretch.
-        gap: From when to when a hole opened in this sync.
-        causes: The full windows that no longer reach back to the last sync.
+        gap: From when to when a gap opened in this sync.
+        causes: The cut windows that no longer reach back to the last sync.
         doubts: What keeps anything from being claimed, in words; empty where the rows merely show too little.
         kept: What the next sync goes on from.
         is_first: Whether coverage begins with this sync.
+        reason: Why coverage begins anew or is unknown, one of ``REASONS``; empty where nothing is to be said.
         last_gap: The latest gap, from when to when and when it was found; remembered until a full refresh.
-        reason: Why coverage began anew or stopped growing, one of the named reasons; empty where nothing is to be said.
     """
 
     coverage: str
@@ -170,75 +82,134 @@ class Claim:
     doubts: tuple[str, ...] = ()
     kept: Covered | None = None
     is_first: bool = False
+    reason: str = ""
     last_gap: tuple[datetime, datetime, datetime] | None = None
+
+
+@dataclass(frozen=True)
+class _Start:
+    """Where the claim begins: after ``covered_from``; the rest as in :class:`Claim`."""
+
+    covered_from: datetime | None
+    gap: tuple[datetime, datetime] | None = None
+    is_first: bool = False
     reason: str = ""
 
 
-def claim(
-    evidence: Mapping[str | None, Evidence],
-    refused: Iterable[str],
-    began: datetime,
-    statuses: Sequence[str],
-    before: Covered | None,
-    *,
-    is_familiar: bool = True,
-) -> Claim:
+def claim(bookings: Bookings, statuses: Sequence[str], before: Seen | None) -> Claim:
     """What can be claimed.
 
     Args:
-        evidence: The evidence of each request, by its status.
-        refused: The windows that the API did not know, whose side is therefore unknown.
-        began: The API's time before the first request.
+        bookings: What was read, and its evidence.
         statuses: The windows the user chose; empty for every booking.
-        before: What earlier syncs covered; ``None`` for a first sync and a full refresh.
-        is_familiar: Whether any row is as an earlier sync saw it.
+        before: What the state holds; ``None`` for a first sync and a full refresh.
     """
-    chosen = tuple(statuses)
-    goes_on = "past" not in chosen or set(chosen) >= AT_PRESENT
-    if before and (before.statuses != chosen or not goes_on):
-        before = None  # without what is going on at present, what was under way then has not been seen
-    if before and before.read_at - began > CLOCK_DIFFERENCE:
-        before = None  # the API's clock was wrong then or is now, so when that was is not known
-    doubts = [f"{status}: {each.doubt}" for status, each in evidence.items() if each.doubt]
-    doubts += [f"{status}: Ravan refused it" for status in refused]
-    if doubts or not _is_honoured(evidence):
-        return Claim(UNKNOWN, doubts=tuple(doubts), kept=before)
-    ends = {status: each.last_start for status, each in evidence.items() if status and each.last_start}
-    behind = {status: start for status, start in ends.items() if status in LOOKING_BACK}
-    back = max(behind.values(), default=None)
-    ahead = min((start for status, start in ends.items() if status not in behind), default=None)
-    if before and back and back <= before.read_at and not is_familiar:
-        before = None  # some of these rows were there to be seen: another account has taken this one's place
-    covered_from, gap = back, None
-    causes: tuple[str, ...] = ()
-    if before and (back is None or back <= before.read_at):
-        covered_from = None if back is None else before.covered_from
-    elif before and back and (before.covered_from is None or back > before.covered_from):
-        # A hole that was told before, in what is still to come, is no new one.
-        gap = (max(before.read_at, before.covered_from or before.read_at), back)
-        causes = tuple(status for status, start in behind.items() if start > gap[0])
-    # Where even what has begun does not fit into a window that looks ahead, less than all was seen until now.
-    settled = began if ahead is None or ahead > began else max(ahead, _DAWN) - timedelta(milliseconds=1)
-    whole = covered_from is None and ahead is None
+    chosen = in_order(statuses)
+    covered, reason = _history(before, chosen, bookings.began)
+    doubts = _doubts(bookings)
+    if doubts or not _is_honoured(bookings.evidence):
+        unknown = sum(each.unknown for each in bookings.evidence.values())
+        is_other = max(unknown, bookings.missing) > ODD_ROWS  # the next sync could not tell any more
+        return Claim(UNKNOWN, doubts=doubts, kept=None if is_other else covered)
+    if before and bookings.missing > ODD_ROWS:
+        if not before.is_doubted:
+            return Claim(UNKNOWN, kept=covered, reason=FEWER)
+        covered, reason = None, FEWER
+    ahead = min((start for window, start in bookings.cut.items() if not window.looks_back), default=None)
+    start = _start(bookings, covered, reason)
     return Claim(
-        FILTERED if chosen else COMPLETE if whole else PARTIAL,
-        covered_from,
+        _coverage(chosen, start.covered_from, ahead),
+        start.covered_from,
         ahead,
-        gap,
-        causes,
-        kept=Covered(settled, covered_from, chosen),
-        is_first=before is None,
+        start.gap,
+        _causes(bookings, start.gap),
+        kept=Covered(_settled(bookings.began, ahead), start.covered_from, chosen),
+        is_first=start.is_first,
+        reason=start.reason,
     )
 
 
+def _history(before: Seen | None, chosen: tuple[str, ...], began: datetime) -> tuple[Covered | None, str]:
+    """The earlier claim, if it can be gone on from, and the reason if it can't."""
+    covered = before.covered if before else None
+    if not before or not covered:
+        return None, ""
+    if before.is_old:
+        return None, UPGRADED
+    if in_order(covered.statuses) != chosen:
+        return None, STATUSES
+    if covered.read_at - began > CLOCK_DIFFERENCE:
+        return None, CLOCK
+    is_all_pending_shown = before.shows_pending or UNCONFIRMED in chosen
+    if PAST in chosen and not (is_all_pending_shown and set(chosen) >= _AT_PRESENT):
+        return None, ""  # the chosen statuses hide ongoing bookings, so no claim about the past goes on
+    return covered, ""
+
+
+def _doubts(bookings: Bookings) -> tuple[str, ...]:
+    """What contradicts the meaning or the order of the windows, or keeps one of them from being read."""
+    doubts = [f"{status}: {each.doubt}" for status, each in bookings.evidence.items() if each.doubt]
+    doubts += [
+        f"{status}: {bookings.evidence[status].disorder}"
+        for status in bookings.full
+        if status in BY_STATUS and bookings.evidence[status].disorder
+    ]
+    doubts += [f"{status}: Ravan refused it" for status in bookings.refused]
+    if bookings.is_torn:
+        doubts.append("unfiltered: it shows bookings that no window shows")
+    return tuple(doubts)
+
+
 def _is_honoured(evidence: Mapping[str | None, Evidence]) -> bool:
-    """Whether the answers show that the filter was honoured, or that there was none to honour.
+    """Whether the responses show that the filter was honoured, or that there was none to honour.
 
     A version that ignores it answers every request alike, with what ``upcoming`` shows.
     """
-    if evidence.keys() <= {"upcoming"}:
+    if evidence.keys() <= {UPCOMING}:
         return bool(evidence)
     if any(each.proves_more_than_upcoming for each in evidence.values()):
         return True
     counts = [each.rows for each in evidence.values()]
-    return min(counts) == 0 and max(counts) > ODD_ROWS
+    return max(counts) - min(counts) > ODD_ROWS
+
+
+def _start(bookings: Bookings, covered: Covered | None, reason: str) -> _Start:
+    """Where the claim begins: at the last row of what this reading shows, or where an earlier claim began."""
+    back = max((start for window, start in bookings.cut.items() if window.looks_back), default=None)
+    if covered is None:
+        return _Start(back, is_first=True, reason=reason)
+    if back is None:
+        # What was out of reach before is not in reach now, unless all that was seen is there.
+        return _Start(covered.covered_from if bookings.missing else None)
+    if covered.covered_from and back <= covered.covered_from:
+        return _Start(back)
+    if back > covered.read_at:
+        return _Start(back, gap=(max(covered.read_at, covered.covered_from or covered.read_at), back))
+    reason = _strangeness(bookings.evidence)
+    return _Start(back, is_first=True, reason=reason) if reason else _Start(covered.covered_from)
+
+
+def _strangeness(evidence: Mapping[str | None, Evidence]) -> str:
+    """Why the account is not the one that was read before, by the bookings that were over then; empty if it is."""
+    if sum(each.known for each in evidence.values()) <= ODD_ROWS:
+        return EXCHANGED
+    return OLDER if sum(each.unknown for each in evidence.values()) > ODD_ROWS else ""
+
+
+def _causes(bookings: Bookings, gap: tuple[datetime, datetime] | None) -> tuple[str, ...]:
+    return tuple(
+        str(window.status) for window, start in bookings.cut.items() if gap and window.looks_back and start > gap[0]
+    )
+
+
+def _settled(began: datetime, ahead: datetime | None) -> datetime:
+    """Until when everything was seen: if a forward window is cut before now, only up to the cut."""
+    if ahead is None or ahead > began:
+        return began
+    return max(ahead, _DAWN) - timedelta(milliseconds=1)
+
+
+def _coverage(chosen: tuple[str, ...], covered_from: datetime | None, covered_until: datetime | None) -> str:
+    if chosen:
+        return FILTERED
+    return COMPLETE if covered_from is None and covered_until is None else PARTIAL

@@ -7,41 +7,59 @@ that harmless.
 
 State of ``appointments``::
 
-    {"version": 2, "organizations": {"<org_id>": {
+    {"version": 3, "organizations": {"<org_id>": {
         "sent": "<base64 of the sorted fingerprints, 6 bytes each>",
+        "settled": "<the same of the rows that were in past or cancelled>",
         "synced_at": "<when its rows were read last, by the connector's clock>",
-        "read_at": "<until when everything was seen, by the API's clock>",   # these three: coverage.Covered,
+        "read_at": "<until when everything was seen, by the API's clock>",   # these three: windows.Covered,
         "covered_from": "<…>" or null,                                       # where anything is claimed
-        "statuses": ["<chosen windows>"]                                     # where any are
+        "statuses": ["<chosen windows>"],                                    # where any are
+        "gap": ["<from>", "<to>", "<found at>"],                             # the rest: where there is any
+        "limit": 100, "cap": 100, "shows_pending": true, "doubted": true
     }}}
 
 State of ``organizations``::
 
     {"version": 1, "organizations": {"<org_id>": "<synced_at of its bookings>"}}
 
-A state of ``appointments`` of version 1 holds fingerprints of 9 bytes and nothing else. They count; coverage begins
-now.
+A state of ``appointments`` of version 1 or 2 goes on working: what is unchanged is not sent again, and coverage begins
+anew. Its fingerprints are of contents alone. Until such an organization is read, its entry stays as it was, with
+``"version": 2``.
 """
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from source_ravan_calcom.bookings import coverage
-from source_ravan_calcom.bookings.coverage import Claim, Covered
-from source_ravan_calcom.bookings.records import FINGERPRINT_BYTES, Row, fingerprint, moment, utc_text
-from source_ravan_calcom.bookings.windows import Bookings, Seen
+from source_ravan_calcom.bookings.coverage import Claim
+from source_ravan_calcom.bookings.records import FINGERPRINT_BYTES, Row, fingerprint, identity, moment, utc_text
+from source_ravan_calcom.bookings.windows import (
+    MAX_LIMIT,
+    Bookings,
+    Covered,
+    Seen,
+    fingerprint_of,
+    packed,
+    unpacked,
+)
 
 __all__ = ["Delivery", "Seen", "State", "compare", "last_reads", "later_than", "organizations_state", "parsed"]
 
-STATE_VERSION = 2
-"""To be raised with any change of :func:`records.fingerprint` or of the state's form."""
+STATE_VERSION = 3
+"""To be raised with any change of a fingerprint or of the state's form."""
 
-FINGERPRINT_BYTES_BY_VERSION: Mapping[Any, int] = {1: 9, STATE_VERSION: FINGERPRINT_BYTES}
+OF_CONTENTS = 2
+"""The last version whose fingerprints are of contents alone."""
+
+FINGERPRINT_BYTES_BY_VERSION: Mapping[Any, int] = {
+    1: 9,
+    OF_CONTENTS: FINGERPRINT_BYTES,
+    STATE_VERSION: FINGERPRINT_BYTES,
+}
 
 ORGANIZATIONS_STATE_VERSION = 1
 
@@ -77,18 +95,32 @@ def compare(bookings: Bookings, before: Seen | None, statuses: Sequence[str], sy
         statuses: The windows the user chose; empty for every booking.
         synced_at: When it was read, by the connector's clock.
     """
-    seen = _unpacked(before.fingerprints) if before else frozenset()
-    fingerprints = [fingerprint(row) for row in bookings.rows]
-    rows = [row for row, each in zip(bookings.rows, fingerprints, strict=True) if each not in seen]
-    claim = coverage.claim(
-        bookings.evidence,
-        bookings.refused,
-        bookings.began,
-        statuses,
-        before.covered if before else None,
-        is_familiar=len(rows) < len(bookings.rows),
+    claim = coverage.claim(bookings, statuses, before)
+    gap = before.gap if before else None
+    if claim.gap:
+        gap = (*claim.gap, synced_at)
+    known = unpacked(before.fingerprints) | unpacked(before.settled) if before else frozenset()
+    is_old = before is not None and before.is_old
+    rows: list[Row] = []
+    marks: dict[bool, set[bytes]] = {False: set(), True: set()}
+    for row in bookings.rows:
+        mark = fingerprint_of(row)
+        marks[identity(row) in bookings.settled].add(mark)
+        if (fingerprint(row) if is_old else mark) not in known:
+            rows.append(row)
+    seen = Seen(
+        packed(marks[False]),
+        synced_at,
+        claim.kept,
+        packed(marks[True]),
+        gap,
+        bookings.limit if bookings.limit < MAX_LIMIT else None,
+        bookings.cap,
+        bookings.shows_pending,
     )
-    return Delivery(rows, claim, Seen(_packed(set(fingerprints)), synced_at, claim.kept))
+    if before and claim.coverage == coverage.UNKNOWN and claim.reason:
+        seen = replace(before, synced_at=synced_at, is_doubted=True)
+    return Delivery(rows, replace(claim, last_gap=gap), seen)
 
 
 class State:
@@ -140,11 +172,10 @@ def parsed(stream_state: Mapping[str, Any]) -> Mapping[str, Seen]:
     organizations = stream_state.get("organizations")
     if not isinstance(organizations, Mapping):
         raise ValueError("it holds no organizations")
-    size = FINGERPRINT_BYTES_BY_VERSION[version]
     seen: dict[str, Seen] = {}
     for org_id, entry in organizations.items():
         try:
-            seen[org_id] = _decoded(entry if size == FINGERPRINT_BYTES else {"sent": _shortened(entry, size)})
+            seen[org_id] = _decoded(entry, version)
         except (AttributeError, KeyError, TypeError, ValueError):
             raise ValueError(f"its entry for organization {org_id} is damaged") from None
     return seen
@@ -170,30 +201,60 @@ def later_than(floor: datetime | None, now: datetime) -> datetime:
 
 
 def _encoded(seen: Seen) -> dict[str, Any]:
-    entry: dict[str, Any] = {"sent": seen.fingerprints}
-    if seen.synced_at:
-        entry["synced_at"] = utc_text(seen.synced_at)
-    if seen.covered:
-        entry["read_at"] = utc_text(seen.covered.read_at)
-        entry["covered_from"] = utc_text(seen.covered.covered_from) if seen.covered.covered_from else None
-        if seen.covered.statuses:
-            entry["statuses"] = list(seen.covered.statuses)
+    covered = seen.covered
+    entry = {
+        "version": OF_CONTENTS if seen.is_old else None,
+        "sent": seen.fingerprints,
+        "settled": seen.settled or None,
+        "synced_at": utc_text(seen.synced_at) if seen.synced_at else None,
+        "read_at": utc_text(covered.read_at) if covered else None,
+        "statuses": list(covered.statuses) if covered and covered.statuses else None,
+        "gap": [utc_text(at) for at in seen.gap] if seen.gap else None,
+        "limit": seen.limit,
+        "cap": seen.cap,
+        "shows_pending": seen.shows_pending or None,
+        "doubted": seen.is_doubted or None,
+    }
+    entry = {name: value for name, value in entry.items() if value is not None}
+    if covered:
+        entry["covered_from"] = utc_text(covered.covered_from) if covered.covered_from else None
     return entry
 
 
-def _decoded(entry: Mapping[str, Any]) -> Seen:
-    if len(base64.b64decode(entry["sent"], validate=True)) % FINGERPRINT_BYTES:
+def _decoded(entry: Any, version: Any) -> Seen:
+    if version == 1:
+        # A shorter fingerprint is the beginning of a longer one.
+        size = FINGERPRINT_BYTES_BY_VERSION[version]
+        return Seen(packed(each[:FINGERPRINT_BYTES] for each in unpacked(entry, size)), is_old=True)
+    for packed_fingerprints in (entry["sent"], entry.get("settled", "")):
+        unpacked(packed_fingerprints)
+    begin, end, found_at = map(_point, entry["gap"]) if "gap" in entry else (None, None, None)
+    return Seen(
+        entry["sent"],
+        _point(entry["synced_at"]) if "synced_at" in entry else None,
+        _covered(entry) if "read_at" in entry else None,
+        entry.get("settled", ""),
+        (begin, end, found_at) if begin and end and found_at else None,
+        _count(entry.get("limit")),
+        _count(entry.get("cap")),
+        entry.get("shows_pending", False) is True,
+        entry.get("doubted", False) is True,
+        is_old=entry.get("version", version) == OF_CONTENTS,
+    )
+
+
+def _covered(entry: Mapping[str, Any]) -> Covered:
+    statuses, covered_from = entry.get("statuses", []), entry["covered_from"]
+    if not all(isinstance(status, str) for status in statuses):
         raise ValueError
-    covered = None
-    if "read_at" in entry:
-        covered_from = entry["covered_from"]
-        statuses = entry.get("statuses", [])
-        if not all(isinstance(status, str) for status in statuses):
-            raise ValueError
-        covered = Covered(
-            _point(entry["read_at"]), None if covered_from is None else _point(covered_from), tuple(statuses)
-        )
-    return Seen(entry["sent"], _point(entry["synced_at"]) if "synced_at" in entry else None, covered)
+    return Covered(_point(entry["read_at"]), None if covered_from is None else _point(covered_from), tuple(statuses))
+
+
+def _count(number: Any) -> int | None:
+    """A limit or a cap: a number of rows that a response can hold."""
+    if number is not None and not (isinstance(number, int) and 0 < number <= MAX_LIMIT):
+        raise ValueError
+    return number
 
 
 def _point(text: Any) -> datetime:
@@ -201,19 +262,3 @@ def _point(text: Any) -> datetime:
     if at is None:
         raise ValueError
     return at
-
-
-def _shortened(packed: str, size: int) -> str:
-    """Fingerprints of ``size`` bytes cut to ours: a shorter one is the beginning of a longer one."""
-    return _packed(mark[:FINGERPRINT_BYTES] for mark in _unpacked(packed, size))
-
-
-def _packed(marks: Iterable[bytes]) -> str:
-    return base64.b64encode(b"".join(sorted(marks))).decode()
-
-
-def _unpacked(packed: str, size: int = FINGERPRINT_BYTES) -> frozenset[bytes]:
-    content = base64.b64decode(packed, validate=True)
-    if len(content) % size:
-        raise ValueError
-    return frozenset(content[start : start + size] for start in range(0, len(content), size))
