@@ -409,8 +409,8 @@ def test_no_time_goes_backwards_whichever_stream_remembers_it(http, settings, st
 @pytest.mark.parametrize(
     ("saved", "problem"),
     [
-        ({"version": 9, "organizations": {}}, "it has version 9, this connector writes version 2"),
-        ({"date": "2026-01-01"}, "it has no version, this connector writes version 2"),
+        ({"version": 9, "organizations": {}}, "it has version 9, this connector writes version 3"),
+        ({"date": "2026-01-01"}, "it has no version, this connector writes version 3"),
         ({"version": 2, "organizations": 5}, "it holds no organizations"),
         ({"version": 2, "organizations": {"a": {}}}, "its entry for organization a is damaged"),
     ],

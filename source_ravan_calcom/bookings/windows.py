@@ -235,8 +235,9 @@ class Evidence:
         doubt: What contradicts the window's meaning, in words, or an empty string.
         disorder: What keeps its order from being proven, where it may have been cut.
         last_start: When its last row starts.
-        proves_more_than_upcoming: Whether it holds what ``upcoming`` never shows. The version of Cal.com's API that
-            ignores the filter shows nothing but what is upcoming.
+        proves_more_than_upcoming: Whether it holds what ``upcoming`` never shows: more than a few rows that are over,
+            or that do not take place, or nothing but rows that are over. The version of Cal.com's API that ignores the
+            filter shows nothing but what is upcoming.
         known, unknown: How many of its rows, in a window that looks back, were there to be seen before; and were or
             were not.
         entered: How many of its rows no window that looks back showed before.
@@ -266,16 +267,16 @@ def look(rows: Sequence[Row], window: Window, now: datetime, recalled: Recalled,
         were_there = [mark in recalled.uids for row, mark in zip(rows, marks, strict=True) if recalled.expects(row)]
         known, unknown = were_there.count(True), were_there.count(False)
         entered = sum(mark not in recalled.settled for mark in marks)
-    return Evidence(len(rows), doubt, disorder, last_start, _proves(rows, window, now), known, unknown, entered)
+    return Evidence(len(rows), doubt, disorder, last_start, _proves(rows, now), known, unknown, entered)
 
 
-def _proves(rows: Sequence[Row], window: Window, now: datetime) -> bool:
+def _proves(rows: Sequence[Row], now: datetime) -> bool:
     over = (True for row in rows if _is_over(row, now))
     dead = (True for row in rows if is_dead(row))
     few = ODD_ROWS + 1
     if len(list(islice(over, few))) == few or len(list(islice(dead, few))) == few:
         return True
-    return bool(rows) and window.over is True and all(_is_over(row, now) for row in rows)
+    return bool(rows) and all(_is_over(row, now) for row in rows)
 
 
 def _is_over(row: Row, now: datetime) -> bool:
