@@ -213,6 +213,7 @@ class World:
         self._notes = self._first = 0
         self._proven: list[tuple[datetime, int]] = []
         self._unseen: set[str] = set()
+        self._uncertain: set[str] = set()
         self._before: tuple[datetime, set[str]] | None = None
         self._starts: dict[str, datetime] = {}
         self._chosen: set[str] = set()
@@ -257,7 +258,10 @@ class World:
         self._note()
         delivery = memory.compare(bookings, before, self.statuses, now)
         self.requests = len(bookings.evidence)
-        self.table.update((row["id"], row["status"]) for row in delivery.rows)
+        delivered = {row["id"]: row["status"] for row in delivery.rows}
+        self.table.update(delivered)
+        # A booking that changes back after a crash is as the state remembers it, so it is not delivered once more.
+        self._uncertain = self._uncertain | delivered.keys() if crashes else self._uncertain - delivered.keys()
         self._excuse(before, bookings)
         claim = delivery.claim
         if not crashes:
@@ -276,7 +280,7 @@ class World:
         """What the claim says and is not so, as of the moment the reading began; for a sync that did not crash."""
         if claim.coverage == coverage.UNKNOWN:
             return []
-        lies = []
+        lies, excused = [], self._unseen | self._uncertain
         for uid_, start in self._starts.items():
             booking = self.account.bookings[uid_]
             if claim.covered_from and start <= claim.covered_from:
@@ -285,7 +289,7 @@ class World:
                 continue
             if self.statuses and not (uid_ in self._chosen and self._shows(uid_)):
                 continue  # it left the chosen windows while they were read
-            if uid_ not in self._unseen and self.table.get(uid_) not in self._allowed(uid_, start):
+            if uid_ not in excused and self.table.get(uid_) not in self._allowed(uid_, start):
                 lies.append(f"{booking}: {self.table.get(uid_, 'never delivered')}")
         return lies
 
@@ -303,8 +307,8 @@ class World:
         """Excuse what no client can see: rows that a page lost, until they are shown; and old bookings that
         appeared where the windows show hardly one of them, though they do show what was there before."""
         shown = {row["id"] for row in bookings.rows}
-        self._unseen |= {uid_ for _, uid_ in self.account.lost} & self._starts.keys()
         self._unseen -= shown
+        self._unseen |= {uid_ for _, uid_ in self.account.lost} & self._starts.keys()
         if not self._before or not before or not before.covered:
             return
         then, known = self._before
