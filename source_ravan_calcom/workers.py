@@ -1,10 +1,9 @@
 """The worker pool: which organization is started next, which is retried when, and which took too long.
 
 One thread owns the pool: the one that iterates over :meth:`WorkerPool.events`. Workers only send requests and turn
-responses into rows, each in a thread of its own, which ends with the attempt. The owner waits for them, decides on
-retries, and gives up a worker whose request exceeds its deadline. Such a worker can't be stopped: its result is
-ignored, and another one takes its place, so that for a moment more than Concurrent Requests may be open. It is a
-daemon thread and never keeps the process from ending.
+responses into rows. The owner waits for them, decides on retries, and gives up a worker whose request exceeds its
+deadline. Such a worker can't be stopped: its result is ignored, and another one takes its place, so that for a moment
+more than Concurrent Requests may be open.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ import heapq
 import random
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from math import inf
 from queue import Empty, SimpleQueue
@@ -110,6 +110,37 @@ class Retrying(Generic[TaskT]):
     seconds: float
 
 
+class Threads:
+    """Threads that are kept for the next job. As daemons they never keep the process from ending.
+
+    The standard library's pool waits for its threads when the process ends, and one of ours may hang.
+    """
+
+    def __init__(self) -> None:
+        self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._count = 0
+
+    def run(self, job: Callable[[], None], busy: int) -> None:
+        """Run a job in a thread, of which ``busy`` are needed now."""
+        self._jobs.put(job)
+        if self._count < busy:
+            self._count += 1
+            Thread(target=self._work, daemon=True).start()
+
+    def lose(self) -> None:
+        """Count on one thread less: it hangs."""
+        self._count -= 1
+
+    def end(self) -> None:
+        """End every thread that does not hang."""
+        for _ in range(self._count):
+            self._jobs.put(None)
+
+    def _work(self) -> None:
+        for job in iter(self._jobs.get, None):
+            job()
+
+
 class WorkerPool(Generic[TaskT]):
     """Works on tasks side by side.
 
@@ -124,6 +155,7 @@ class WorkerPool(Generic[TaskT]):
         self._retries = retries
         self._closes_at = closes_at
         self._queue: SimpleQueue[Any] = SimpleQueue()
+        self._threads = Threads()
         self._running: dict[Call, TaskT] = {}
         self._later: list[tuple[float, int, TaskT]] = []
         self._number = count()
@@ -178,6 +210,7 @@ class WorkerPool(Generic[TaskT]):
             # Also if the consumer stops early: nobody waits for the threads, but they should not wait for ever.
             self.close()
             client.close()
+            self._threads.end()
 
     @property
     def _is_closed(self) -> bool:
@@ -192,7 +225,7 @@ class WorkerPool(Generic[TaskT]):
             if task is None:
                 return
             self._running[task.call] = task
-            Thread(target=self._run, args=(task, task.call, work), name=f"read {task.org_id}", daemon=True).start()
+            self._threads.run(partial(self._run, task, task.call, work), busy=len(self._running))
 
     def _run(self, task: TaskT, call: Call, work: Callable[[TaskT], Any]) -> None:
         try:
@@ -208,6 +241,7 @@ class WorkerPool(Generic[TaskT]):
             departure = call.departure
             if departure and now >= departure.at + client.deadline:
                 del self._running[call]
+                self._threads.lose()
                 failure = client.give_up(call, departure)
                 task.restart()
                 yield self._judged(task, failure)

@@ -94,16 +94,17 @@ class Queue(deque[Any]):
         return self.popleft()
 
 
-class InlineThread:
-    """A thread that has done its work when ``start`` returns."""
+class InlineThreads:
+    """Threads that have done a job when ``run`` returns."""
 
-    def __init__(self, target: Callable[..., None], args: tuple[Any, ...], name: str, daemon: bool) -> None:
-        assert daemon, "a worker that hangs must not keep the process from ending"
-        self._work = target, args
+    def run(self, job: Callable[[], None], busy: int) -> None:
+        job()
 
-    def start(self) -> None:
-        target, args = self._work
-        target(*args)
+    def lose(self) -> None:
+        """Nothing hangs here."""
+
+    def end(self) -> None:
+        """Nothing runs here."""
 
 
 @pytest.fixture(autouse=True)
@@ -131,7 +132,7 @@ def clock(monkeypatch):
         monkeypatch.setattr(module, "monotonic", faked)
     monkeypatch.setattr(throttle, "Condition", lambda: Condition(faked))
     monkeypatch.setattr(workers, "SimpleQueue", lambda: Queue(faked))
-    monkeypatch.setattr(workers, "Thread", InlineThread)
+    monkeypatch.setattr(workers, "Threads", InlineThreads)
     return faked
 
 
