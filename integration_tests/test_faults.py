@@ -299,7 +299,8 @@ def test_half_a_character_is_replaced_with_a_warning(fault_runs):
     assert row["attendee_name"] == "Ann \ufffd Lee"
     warning, doubt = output.logs("WARN")
     assert warning == (
-        "Organization lone-surrogate: A text held half a character. It is delivered with \ufffd in its place."
+        "Organization lone-surrogate: Ravan's response held invalid characters or a number out of range. "
+        "The characters are delivered as \ufffd, the number as text."
     )
     assert doubt.startswith("Organization lone-surrogate: coverage is unknown"), "its row does not end"
 
@@ -334,9 +335,7 @@ def test_nothing_that_is_printed_is_the_cdks_own_wording(fault_runs, verb):
 
 def test_every_retry_is_said(fault_runs):
     said = fault_runs["read"].output.logs("INFO")
-    again = re.compile(
-        r"Organization internal-error: INTERNAL_ERROR, HTTP 500\. Retrying in \d+ s \(try (\d) of 5\)\."
-    )
+    again = re.compile(r"Organization internal-error: INTERNAL_ERROR, HTTP 500\. Retrying in \d+ s \(try (\d) of 5\)\.")
     assert [found[1] for found in map(again.fullmatch, said) if found] == ["2", "3", "4", "5"]
     # What was seen, where the HTTP status alone says nothing.
     assert any(line.startswith("Organization html: HTTP 200, it is an HTML page. Retrying") for line in said)

@@ -348,12 +348,14 @@ class Sync:
             )
         if bookings.left_out:
             sentences.append(
-                f"{len(bookings.left_out)} bookings came as several rows with one id. One row of each is delivered, "
-                f"the first by the attendee's email; {sum(bookings.left_out.values())} rows are not."
+                f"Ravan returned several rows for {len(bookings.left_out)} of {len(bookings.rows)} bookings. The row "
+                "whose attendee_email is first in alphabetical order is delivered; "
+                f"{sum(bookings.left_out.values())} are not."
             )
         for loss in lost:
             first = "has no id" if loss.first is None else f"is booking {failures.clean(loss.first, ID_LENGTH)}"
-            sentences.append(f"{_LOSSES[loss.change].format(loss=loss)} The first of these rows {first}.")
+            sentence = _LOSSES[loss.change].format(field=loss.field, rows=f"{loss.rows} of {len(bookings.rows)} rows")
+            sentences.append(f"{sentence} The first of them {first}.")
         for sentence in dict.fromkeys(sentences):
             self._logger.warning(f"Organization {organization.org_id}: {sentence}")
 
@@ -381,8 +383,8 @@ class Sync:
 
 
 _LOSSES = {
-    NULLED: "{loss.field} is null in {loss.rows} rows, because its values do not fit the type of the column.",
-    TRUNCATED: "{loss.field} lost a part in {loss.rows} rows, which databases can't store.",
+    NULLED: "{field} is null in {rows}, because the values sent do not fit the column's type.",
+    TRUNCATED: "A part of {field} was replaced or cut in {rows}, because databases can't store it.",
 }
 
 
@@ -421,7 +423,10 @@ def _oddities(response: Response) -> Iterator[str]:
         counted = count if isinstance(count, int) else "something else"
         yield f"Ravan returned {rows} rows but counts {counted}. The rows returned are delivered."
     if response.repaired:
-        yield "The response held invalid text or a number out of range. Invalid characters are delivered as �."
+        yield (
+            "Ravan's response held invalid characters or a number out of range. "
+            "The characters are delivered as �, the number as text."
+        )
 
 
 def _record(stream: str, data: dict[str, Any], changes: Iterable[Change] = ()) -> AirbyteMessage:

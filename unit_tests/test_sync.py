@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 
+import orjson
 import pytest
-from airbyte_cdk.models import SyncMode
+from airbyte_cdk.models import AirbyteMessageSerializer, SyncMode, Type
 from airbyte_cdk.test.catalog_builder import CatalogBuilder
 
 from source_ravan_calcom import sync
@@ -473,6 +474,83 @@ def test_a_count_that_does_not_add_up_is_a_warning_and_the_rows_are_delivered(ht
     assert lines(caplog, "WARNING") == [
         f"Organization {ORG}: Ravan returned 1 rows but counts 5. The rows returned are delivered."
     ]
+
+
+def test_half_a_character_is_replaced_and_one_warning(http, settings, caplog):
+    body = json.dumps(answer(*bookings(200, attendee_name="Ann 😀"))).replace("\\ude00", "")
+    http.get(URL, content=body.encode())
+    synced = read(settings)
+    assert {row["attendee_name"] for row in synced.rows()} == {"Ann �"}
+    assert [line for line in lines(caplog, "WARNING") if "invalid" in line] == [
+        f"Organization {ORG}: Ravan's response held invalid characters or a number out of range. "
+        "The characters are delivered as �, the number as text."
+    ]
+
+
+def test_what_a_row_lost_is_in_its_meta_and_in_one_warning_per_column(http, settings, caplog):
+    odd = [
+        {**OVER, "id": "a", "duration_minutes": "secret", "attendee_phone": 15550000001},
+        {**OVER, "id": 7, "duration_minutes": [1], "attendee_name": "secret\0"},
+        {**OVER, "id": "c"},
+    ]
+    http.get(URL, json=answer(*odd))
+    synced = read(settings)
+    lost = {"reason": "SOURCE_SERIALIZATION_ERROR"}
+    printed = [
+        json.loads(orjson.dumps(AirbyteMessageSerializer.dump(message)))["record"]
+        for message in synced.messages
+        if message.type is Type.RECORD
+    ]
+    assert [(record["data"]["id"], record.get("meta")) for record in printed] == [
+        ("a", {"changes": [{"field": "duration_minutes", "change": "NULLED", **lost}]}),
+        (
+            "7",
+            {
+                "changes": [
+                    {"field": "attendee_name", "change": "TRUNCATED", **lost},
+                    {"field": "duration_minutes", "change": "NULLED", **lost},
+                ]
+            },
+        ),
+        ("c", None),
+    ]
+    for record in printed:
+        message = AirbyteMessageSerializer.load({"type": "RECORD", "record": record})
+        assert AirbyteMessageSerializer.dump(message)["record"] == record
+    assert lines(caplog, "WARNING") == [
+        f"Organization {ORG}: duration_minutes is null in 2 of 3 rows, because the values sent do not fit the column's "
+        "type. The first of them is booking a.",
+        f"Organization {ORG}: A part of attendee_name was replaced or cut in 1 of 3 rows, because databases can't "
+        "store it. The first of them is booking 7.",
+    ]
+
+
+def test_a_row_of_odd_values_is_not_sent_again_unchanged(http, settings):
+    http.get(URL, json=answer({**OVER, "id": 7, "duration_minutes": "?", "attendee_name": {"a": "\0"}}))
+    first = read(settings)
+    assert len(first.rows()) == 1
+    assert read(settings, state=first.last_states).rows() == []
+
+
+def test_rows_of_several_attendees_are_one_booking_that_is_not_sent_again(http, settings, caplog):
+    seats = [{**OVER, "attendee_email": f"{letter}@example.com"} for letter in "bcad"]
+    other = {**OVER, "id": "2"}
+    http.get(URL, json=answer(*seats, other))
+    first = read(settings)
+    assert [row.get("attendee_email") for row in first.rows()] == ["a@example.com", None]
+    assert lines(caplog, "WARNING") == [
+        f"Organization {ORG}: Ravan returned several rows for 1 of 2 bookings. The row whose attendee_email is first "
+        "in alphabetical order is delivered; 3 are not."
+    ]
+    http.get(URL, json=answer(other, *reversed(seats)))
+    assert read(settings, state=first.last_states).rows() == []
+
+
+def test_rows_of_several_attendees_count_when_a_response_may_be_cut(http, settings):
+    seats = [{**OVER, "id": str(number // 2), "attendee_email": str(number)} for number in range(200)]
+    http.get(URL, json=answer(*seats))
+    assert len(read(settings).rows()) == 100
+    assert len(requested(http)) == 6
 
 
 def test_rows_without_an_id_are_delivered_with_a_warning(http, settings, caplog):
