@@ -265,15 +265,11 @@ def losses(changed: Iterable[tuple[Row, Iterable[Change]]]) -> list[Loss]:
     return [Loss(*change, len(found), identity(found[0])) for change, found in rows.items()]
 
 
-ATTENDEE = ("attendee_email", "attendee_name", "attendee_phone", "attendee_timezone")
-"""The columns by which the rows that share an ID are ordered."""
-
-
 def distinct(rows: list[Row]) -> tuple[list[Row], dict[str, int]]:
     """Keep one row of each booking in one response.
 
-    A booking with several attendees may come as a row for each of them. The row whose ``ATTENDEE`` columns come first
-    in alphabetical order is kept, whatever the order of the rows, so that it is the same one in every sync.
+    A booking with several attendees may come as a row for each of them. The one whose JSON is first in alphabetical
+    order is kept, which is the first by ``attendee_email``: the same one in every sync, whatever the order of the rows.
 
     Returns:
         The rows, in their order, and how many different ones were left out by :func:`identity`.
@@ -281,18 +277,15 @@ def distinct(rows: list[Row]) -> tuple[list[Row], dict[str, int]]:
     uids = list(map(identity, rows))
     if len(set(uids)) == len(uids):
         return rows, {}
-    bookings: dict[str, Row] = {}
-    contents: dict[str, set[bytes]] = defaultdict(set)
+    versions: dict[str, dict[bytes, Row]] = defaultdict(dict)
     for uid, row in zip(uids, rows, strict=True):
         if uid:
-            contents[uid].add(_content(row))
-            bookings[uid] = min(bookings.get(uid, row), row, key=_attendee_order)
-    kept = [row for uid, row in zip(uids, rows, strict=True) if uid is None or row is bookings[uid]]
-    return kept, {uid: len(different) - 1 for uid, different in contents.items() if len(different) > 1}
-
-
-def _attendee_order(row: Row) -> tuple[list[str], bytes]:
-    return [str(row.get(column) or "") for column in ATTENDEE], _content(row)
+            versions[uid].setdefault(_content(row), row)
+    kept = {uid: different[min(different)] for uid, different in versions.items()}
+    return (
+        [row for uid, row in zip(uids, rows, strict=True) if uid is None or row is kept[uid]],
+        {uid: len(different) - 1 for uid, different in versions.items() if len(different) > 1},
+    )
 
 
 def _content(row: Row) -> bytes:
