@@ -42,8 +42,8 @@ COMMAND = str(Path(sys.executable).with_name("source-ravan-calcom"))
 
 
 def cpu() -> None:
-    """CPU per row over 200 organizations of 199 rows, everything imported."""
-    organizations, rows = 200, 199
+    """CPU per row over 200 organizations of 189 rows, everything imported."""
+    organizations, rows = 200, 189
     contenders = (OURS, OURS_INCREMENTAL, *EARLIER, LOWCODE, LOWCODE_INCREMENTAL, FLOOR, BARE)
     spent: dict[str, list[float]] = {each.name: [] for each in contenders}
     with serving(Service(rows)) as url:
@@ -61,8 +61,8 @@ def cpu() -> None:
 
 
 def unchanged() -> None:
-    """CPU of an incremental sync in which nothing has changed, over 200 organizations of 199 rows."""
-    organizations, rows = 200, 199
+    """CPU of an incremental sync in which nothing has changed, over 200 organizations of 189 rows."""
+    organizations, rows = 200, 189
     contenders = (OURS_INCREMENTAL, *EARLIER[1:])
     spent: dict[str, list[float]] = {each.name: [] for each in contenders}
     with serving(Service(rows)) as url:
@@ -151,8 +151,8 @@ def _own_import_share() -> float:
 
 
 def memory() -> None:
-    """Peak memory over 10, 100 and 1,000 organizations of 199 rows, incremental."""
-    _over_organizations("Peak memory, incremental, 199 rows an organization", "MB", lambda each: each.memory, 199)
+    """Peak memory over 10, 100 and 1,000 organizations of 189 rows, incremental."""
+    _over_organizations("Peak memory, incremental, 189 rows an organization", "MB", lambda each: each.memory, 189)
 
 
 def state() -> None:
