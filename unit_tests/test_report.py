@@ -12,6 +12,7 @@ from airbyte_cdk.models import DestinationSyncMode, FailureType, SyncMode
 
 from sandbox.accounts import Account, Booking
 from source_ravan_calcom import report
+from source_ravan_calcom.ravan.client import Client
 from source_ravan_calcom.sync import SCHEMAS
 from unit_tests.syncs import (
     BOTH,
@@ -169,23 +170,21 @@ def test_an_unexpected_error_is_its_organizations_own_with_its_stack_trace_in_th
     assert "Traceback" not in ended.error.message + ended.error.internal_message
 
 
-def test_a_failed_organization_keeps_no_rows_in_memory(http, settings, monkeypatch):
+def test_a_failed_organization_keeps_no_response_in_memory(http, settings, monkeypatch):
     held = []
+    send = Client._send
 
-    class Body(dict):
-        """A body that can be watched."""
+    def watched(*arguments):
+        response, body = send(*arguments)
+        held.append(weakref.ref(response))
+        return response, body
 
-    def parsed(content):
-        body = Body(json.loads(content))
-        held.append(weakref.ref(body))
-        return body, False
-
-    monkeypatch.setattr("source_ravan_calcom.ravan.responses._parsed", parsed)
+    monkeypatch.setattr(Client, "_send", watched)
     http.get(URL, json={"success": True, "data": {"appointments": [OVER, "x"]}})
-    http.get(f"{URL}?org_id=b", json=answer(OVER))
-    ended = read({**settings, "org_ids": ["a", "b"]}, catalog(*BOTH))
-    assert ended.outcomes == [("failed", "wrong_shape"), ("read", None)]
-    assert held[0]() is None
+    ended = read({**settings, "org_ids": ["a", "b"], "num_workers": 1}, catalog(*BOTH))
+    assert ended.outcomes == [("failed", "wrong_shape")] * 2
+    http.reset_mock()
+    assert [response() for response in held] == [None, None]
 
 
 def test_the_closing_error_shows_no_secret(synced):
