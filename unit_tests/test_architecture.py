@@ -104,3 +104,9 @@ def test_only_the_throttle_has_a_lock():
         if found := names & LOCKS:
             users[name] = found
     assert users == {"ravan.throttle": {"Condition"}}
+
+
+def test_the_package_stays_small():
+    assert len(PATHS) <= 18
+    lines = {str(path.relative_to(PACKAGE)): len(path.read_text(encoding="utf-8").splitlines()) for path in MODULES}
+    assert sum(lines.values()) <= 3_300, lines
