@@ -23,8 +23,8 @@ LEVELS = (
     ("ravan.throttle", "ravan.responses"),
     ("ravan.failures",),
     ("bookings.memory",),
-    ("bookings.windows",),
     ("bookings.coverage",),
+    ("bookings.windows",),
     ("bookings.records",),
     ("config",),
 )
