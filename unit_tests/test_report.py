@@ -496,8 +496,8 @@ def test_a_gap_is_one_warning_that_names_the_times_the_window_and_the_remedy(syn
     [warning] = lines(caplog, "WARNING")
     assert warning == (
         "Organization org-0 has a gap: bookings that start between 2026-06-01 at 12:00:00 UTC and 2026-06-13 at "
-        "03:00:00 UTC may be missing or out of date, because a full window no longer reaches back to the last sync: past. "
-        "Sync more often."
+        "03:00:00 UTC may be missing or out of date, because a full window no longer reaches back to the last sync: "
+        "past. Sync more often."
     )
     [row] = ended.rows("organizations")
     assert (row["coverage"], "past" in row["full_windows"]) == ("partial", True)
