@@ -3,38 +3,31 @@ ARG BASE_IMAGE=docker.io/airbyte/python-connector-base:4.1.0@sha256:1d1aa21d34e8
 
 FROM ${BASE_IMAGE} AS builder
 USER root
-# Set to 0 only to measure what compiling at build time is worth (benchmarks/image).
-ARG COMPILE=1
+# A user that can't write would compile the whole CDK anew at every start. The hashes are not checked again: the files of
+# an image do not change. Set to `true` only to measure what compiling at build time is worth (benchmarks/image).
+ARG COMPILE="python -m compileall -q -j 0 --invalidation-mode unchecked-hash"
 WORKDIR /build
-RUN python -m venv --without-pip /opt/connector
-COPY requirements.lock ./
+RUN python -m venv --without-pip /opt/connector \
+    && python -m venv --without-pip tools
+COPY requirements.lock requirements/sbom.txt ./
+RUN python -m pip --python tools/bin/python install --no-cache-dir --no-compile --require-hashes --requirement sbom.txt
+# numpy and pandas were a third of the image. The CDK requires them for SQL and spreadsheets, which this connector has
+# not, and nothing that it runs imports them.
 RUN python -m pip --python /opt/connector/bin/python install \
-      --no-cache-dir --no-compile --require-hashes --requirement requirements.lock
-# A third of the image, required by the CDK for its SQL and file sources and imported by nothing that this connector does.
-RUN python -m pip --python /opt/connector/bin/python uninstall --yes --quiet numpy pandas
+      --no-cache-dir --no-compile --require-hashes --requirement requirements.lock \
+    && python -m pip --python /opt/connector/bin/python uninstall --yes --quiet numpy pandas \
+    && $COMPILE /opt/connector/lib
 COPY setup.py pyproject.toml README.md LICENSE ./
 COPY source_ravan_calcom source_ravan_calcom
 RUN python -m pip --python /opt/connector/bin/python install \
-      --no-cache-dir --no-compile --no-deps --no-build-isolation .
-# A user that can't write would compile the whole CDK anew at every start. The hashes are not checked again: the
-# files of an image do not change.
-RUN if [ "$COMPILE" = 1 ]; then \
-      python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/connector/lib; \
-    fi
-
-FROM ${BASE_IMAGE} AS sbom
-USER root
-WORKDIR /build
-COPY requirements/sbom.txt ./
-RUN python -m venv --without-pip tool \
-    && python -m pip --python tool/bin/python install --no-cache-dir --no-compile --require-hashes --requirement sbom.txt
-COPY --from=builder /opt/connector /opt/connector
-RUN tool/bin/cyclonedx-py environment --output-reproducible --output-file sbom.cdx.json /opt/connector/bin/python
+      --no-cache-dir --no-compile --no-deps --no-build-isolation . \
+    && $COMPILE /opt/connector/lib/python3*/site-packages/source_ravan_calcom \
+    && tools/bin/cyclonedx-py environment --output-reproducible --output-file /opt/connector/sbom.cdx.json \
+      /opt/connector/bin/python
 
 FROM ${BASE_IMAGE}
 ARG BASE_IMAGE
 COPY --from=builder /opt/connector /opt/connector
-COPY --from=sbom /build/sbom.cdx.json /opt/connector/
 # The CDK wants a temporary directory; this one is there under --read-only, too. PIP_PYTHON is for the base's pip:
 # `pip freeze` lists the connector's packages, as Airbyte's registry wants it, and `pip install` adds to them.
 ENV TMPDIR=/dev/shm \

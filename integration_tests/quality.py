@@ -3,7 +3,8 @@
 usage: quality.py checks             every check, over a tree laid out as Airbyte's repository, in the working directory
        quality.py artifacts IMAGE    what its registry would publish of this metadata.yaml and image
 
-What the checks look up online is answered here. Prints JSON: check → [status, message], or the registry's entries.
+What the checks look up online is answered here. Writes found.json: check → [status, message], or the registry's
+entries.
 """
 
 from __future__ import annotations
@@ -60,4 +61,4 @@ if __name__ == "__main__":
     commands: dict[str, Callable[..., dict[str, Any]]] = {"checks": checks, "artifacts": artifacts}
     with contextlib.redirect_stdout(io.StringIO()):  # its validators print
         found = commands[sys.argv[1]](*sys.argv[2:])
-    json.dump(found, sys.stdout)
+    Path("found.json").write_text(json.dumps(found))

@@ -147,12 +147,16 @@ def test_the_image_is_labelled_as_airbyte_expects():
     environment = dict(entry.split("=", 1) for entry in config["Env"])
     assert environment["AIRBYTE_ENTRYPOINT"] == " ".join(config["Entrypoint"])
     assert config["User"] == "airbyte"
-    assert config["Labels"]["io.airbyte.name"] == "airbyte/source-ravan-calcom"
+    labels = config["Labels"]
+    assert labels["io.airbyte.name"] == "airbyte/source-ravan-calcom"
+    assert labels["org.opencontainers.image.version"] == labels["io.airbyte.version"]
+    assert labels["org.opencontainers.image.licenses"] == "MIT"
+    assert "/" in labels["org.opencontainers.image.base.name"]
 
 
 def test_a_start_compiles_nothing_and_no_file_can_be_changed():
     script = (
-        "import compileall, pathlib, sys, importlib.util as u; import source_ravan_calcom.entrypoint; "
+        "import compileall, pathlib, sys, importlib.util as u; import source_ravan_calcom.main, source_ravan_calcom.source; "
         "files = [m.__file__ for m in list(sys.modules.values()) if getattr(m, '__file__', None)]; "
         "ours = [f for f in files if f.startswith('/opt/connector') and f.endswith('.py')]; "
         "print(len(ours), sum(not pathlib.Path(u.cache_from_source(f)).exists() for f in ours))"
@@ -170,10 +174,25 @@ def _pins(lines) -> set[str]:
     return {f"{re.sub('[-_.]+', '-', name).lower()}=={version}" for name, _, version in pins}
 
 
-def test_the_image_holds_the_locked_versions_and_nothing_else():
+def in_image(entrypoint: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Another command of the image's, without a network."""
+    options = ("--network", "none", "--entrypoint", entrypoint)
+    return subprocess.run(command(*arguments, options=options), capture_output=True, text=True, check=False)
+
+
+def test_the_image_holds_the_locked_versions_and_lists_them():
     script = "import importlib.metadata as m; [print(f'{d.name}=={d.version}') for d in m.distributions()]"
-    options = ("--network", "none", "--entrypoint", "/opt/connector/bin/python")
-    done = subprocess.run(command("-I", "-c", script, options=options), capture_output=True, text=True, check=True)
+    done = in_image("/opt/connector/bin/python", "-I", "-c", script)
     held = {pin for pin in _pins(done.stdout.splitlines()) if not pin.startswith("airbyte-source-ravan-calcom")}
     assert held
     assert held <= _pins((CONTAINER.parents[1] / "requirements.lock").read_text().splitlines())
+    frozen = _pins(in_image("pip", "freeze").stdout.splitlines())
+    assert {pin for pin in held - frozen if not pin.startswith("setuptools")} == set(), "what Airbyte's registry asks for"
+    components = json.loads(in_image("cat", "/opt/connector/sbom.cdx.json").stdout)["components"]
+    listed = _pins(f"{each['name']}=={each['version']}" for each in components)
+    assert {pin for pin in listed if not pin.startswith("airbyte-source-ravan-calcom")} == held
+
+
+def test_the_image_lacks_pandas_and_nothing_else_that_its_packages_require():
+    done = in_image("pip", "check")
+    assert re.fullmatch(r"airbyte-cdk \S+ requires pandas, which is not installed\.\n", done.stdout)
