@@ -110,10 +110,9 @@ def test_a_failing_organization_is_exit_code_1(files, sandbox):
 def test_settings_that_the_user_can_not_read_are_named(files):
     (files / "config.json").chmod(0o600)
     output = run("check", "--config", f"{MOUNT}/config.json", directory=files)
-    assert output.code == 1
-    assert (
-        output.errors[0]["message"] == f"The configuration file {MOUNT}/config.json can't be read: Permission denied."
-    )
+    assert output.check["status"] == "FAILED"
+    assert output.check["message"].startswith(f"The configuration file {MOUNT}/config.json can't be read: ")
+    assert "user ID 1000" in output.check["message"]
     assert "Traceback" not in output.stdout + output.stderr
 
 
