@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -43,7 +44,8 @@ def run(repository: Path, *arguments: str) -> Any:
     """What `quality.py` finds, run by the interpreter that has Airbyte's tools."""
     python = require_environment("qa") / "python"
     command = [python, "-W", "ignore", ROOT / "integration_tests" / "quality.py", *arguments]
-    done = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False, env=ENVIRONMENT)
+    environment = {**ENVIRONMENT, "PATH": os.environ["PATH"]}  # on which `docker` is what works here
+    done = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
     return json.loads((repository / "found.json").read_text())
 
