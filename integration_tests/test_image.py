@@ -186,7 +186,9 @@ def test_the_image_holds_the_locked_versions_and_lists_them():
     assert held
     assert held <= _pins((CONTAINER.parents[1] / "requirements.lock").read_text().splitlines())
     frozen = _pins(in_image("pip", "freeze").stdout.splitlines())
-    assert {pin for pin in held - frozen if not pin.startswith("setuptools")} == set(), "what Airbyte's registry asks for"
+    assert {pin for pin in held - frozen if not pin.startswith("setuptools")} == set(), (
+        "what Airbyte's registry asks for"
+    )
     components = json.loads(in_image("cat", "/opt/connector/sbom.cdx.json").stdout)["components"]
     listed = _pins(f"{each['name']}=={each['version']}" for each in components)
     assert {pin for pin in listed if not pin.startswith("airbyte-source-ravan-calcom")} == held
