@@ -198,6 +198,14 @@ def test_the_pythons_are_the_same_everywhere():
     assert workflow["jobs"]["ci"]["strategy"]["matrix"]["python"] == [f"3.{minor}" for minor in minors]
 
 
+def test_a_tag_publishes_only_where_publishing_is_enabled():
+    jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "release.yml").read_text())["jobs"]
+    publishing = [job for name, job in jobs.items() if name.startswith("publish-")]
+    assert len(publishing) == 2
+    assert {(job["if"], job["needs"]) for job in publishing} == {("vars.PUBLISH == 'true'", "build")}
+    assert jobs["build"]["needs"] == "test"
+
+
 def test_the_licence_is_the_same_everywhere():
     assert (ROOT / "LICENSE").read_text().startswith("MIT License")
     assert DATA["license"] == "MIT"
