@@ -155,7 +155,7 @@ def test_the_image_is_labelled_as_airbyte_expects():
 
 def test_a_start_compiles_nothing_and_no_file_can_be_changed():
     script = (
-        "import compileall, pathlib, sys, importlib.util as u; import source_ravan_calcom.main, source_ravan_calcom.source; "
+        "import pathlib, sys, importlib.util as u; import source_ravan_calcom.main, source_ravan_calcom.source; "
         "files = [m.__file__ for m in list(sys.modules.values()) if getattr(m, '__file__', None)]; "
         "ours = [f for f in files if f.startswith('/opt/connector') and f.endswith('.py')]; "
         "print(len(ours), sum(not pathlib.Path(u.cache_from_source(f)).exists() for f in ours))"

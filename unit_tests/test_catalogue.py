@@ -157,7 +157,8 @@ def test_the_metadata_says_what_the_image_and_the_package_are():
     assert f'\nDocumentation = "{DATA["documentationUrl"]}"\n' in PYPROJECT
     assert f'DOCUMENTATION = "{DATA["documentationUrl"]}"' in setup
     assert f"ARG BASE_IMAGE={DATA['connectorBuildOptions']['baseImage']}\n" in dockerfile
-    assert f"io.airbyte.name={DATA['dockerRepository']}\n" in dockerfile
+    assert f"io.airbyte.name={DATA['dockerRepository']} " in dockerfile
+    assert f"org.opencontainers.image.documentation={DATA['documentationUrl']} " in dockerfile
     assert DATA["allowedHosts"]["hosts"] == [FIELDS["api_url"]["default"].removeprefix("https://")]
     assert DATA["suggestedStreams"]["streams"] == ["appointments", "organizations"]
     assert {"language:python", "cdk:python"} <= set(DATA["tags"])
