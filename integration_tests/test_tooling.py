@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -20,6 +21,7 @@ from coverage import CoverageData
 
 from integration_tests import image
 from integration_tests.conftest import ENVIRONMENT
+from integration_tests.environments import require_environment
 from integration_tests.tree import ROOT, cloned
 
 SCRIPTS = ROOT / "scripts"
@@ -221,6 +223,37 @@ def normalised(name: str) -> str:
     return re.sub("[-_.]+", "-", name).lower()
 
 
+def test_an_environment_of_its_own_is_made_once_and_again_when_its_list_changes(stand, copy):
+    stand.put("python", "echo Python 3.11.2")
+    stand.put("uv", '[ "$1" != venv ] || mkdir -p "${@: -1}/bin"')
+    shutil.copytree(stand.directory, copy / ".venv" / "bin", symlinks=True)
+    (copy / "requirements" / "mine.txt").write_text("tool==1.0\n")
+
+    def make() -> tuple[str, int]:
+        done = stand.run(copy / "scripts" / "environment", "mine")
+        assert done.returncode == 0, done.stderr
+        return done.stdout, len(stand.calls("uv"))
+
+    bin_directory = f"{copy}/.envs/mine/bin\n"
+    assert [make(), make()] == [(bin_directory, 2), (bin_directory, 2)]
+    assert "--requirements requirements/mine.txt" in stand.calls("uv")[-1]
+    (copy / "requirements" / "mine.txt").write_text("tool==2.0\n")
+    assert make() == (bin_directory, 4)
+    shutil.rmtree(copy / ".venv")
+    stand.put("python", "echo Python 3.12.1")
+    shutil.copytree(stand.directory, copy / ".venv" / "bin", symlinks=True)
+    assert make() == (bin_directory, 6)
+
+
+def test_an_environment_whose_making_failed_is_made_anew(stand, copy):
+    stand.put("python", "echo Python 3.11.2")
+    stand.put("uv", '[ "$1" = venv ] && mkdir -p "${@: -1}/bin"')
+    shutil.copytree(stand.directory, copy / ".venv" / "bin", symlinks=True)
+    for _ in range(2):
+        assert stand.run(copy / "scripts" / "environment", "qa").returncode == 1
+    assert len(stand.calls("uv")) == 4
+
+
 @pytest.mark.parametrize("stale", ["", "requirements.lock", "requirements-tests.lock", "requirements/qa.txt"])
 def test_a_lock_file_that_no_longer_holds_what_is_asked_for_is_named(stand, copy, stale):
     """uv compiles into the last argument's file, and finds something new for the stale one."""
@@ -399,7 +432,9 @@ def test_a_release_that_makes_no_sense_changes_nothing(copy, arguments, subject,
     assert sentence in done.stderr
 
 
-def test_the_packages_hold_what_their_page_names(copy):
+def test_the_packages_hold_what_their_page_names_and_list_what_they_need(copy):
+    require_environment("sbom")
+    (copy / ".envs").symlink_to(ROOT / ".envs")
     done = subprocess.run(
         [copy / "scripts" / "package"],
         capture_output=True,
@@ -425,6 +460,9 @@ def test_the_packages_hold_what_their_page_names(copy):
     linked = re.findall(r"\]\((?!https?:|#)([^)#]+)", (copy / "README.md").read_text())
     assert {path.rstrip("/") for path in linked} <= held
     assert "integration_tests/test_tooling.py" in held
+    [listed] = (copy / "dist").glob("*.cdx.json")
+    components = {f"{each['name']}=={each['version']}" for each in json.loads(listed.read_text())["components"]}
+    assert components == set(re.findall(r"^\S+==[^ ;]+", (copy / "requirements.lock").read_text(), re.MULTILINE))
 
 
 ENDS = [("sys.exit(3)", 3), ("os._exit(3)", 3), ("os.kill(os.getpid(), signal.SIGTERM)", -signal.SIGTERM)]
