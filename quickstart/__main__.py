@@ -42,10 +42,12 @@ def main() -> int:
         signal.signal(number, stop)
     try:
         # Imported only now, because it takes a second in which a signal may come.
-        from quickstart.run import Failed, run  # noqa: PLC0415
+        from quickstart.failures import Failed  # noqa: PLC0415
+        from quickstart.run import run  # noqa: PLC0415
 
         try:
             run(asked.config, asked.database)
+            sys.stdout.flush()
         except Failed as failure:
             # What a signal raised may have become another error on its way.
             print(failure.stopped if came else failure, file=sys.stderr)
@@ -61,4 +63,6 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    sys.stderr.flush()
+    os._exit(code)  # taking apart what PyAirbyte has imported takes a second

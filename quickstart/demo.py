@@ -75,18 +75,18 @@ def sandbox_after(syncs: Sequence[datetime], now: datetime) -> tuple[Sandbox, di
 
 
 @contextmanager
-def serving_demo(database: Path, directory: Path) -> Iterator[Path]:
+def serving_demo(connection: duckdb.DuckDBPyConnection, directory: Path) -> Iterator[Path]:
     """Serve it, say so, and remember the sync when it ends well.
 
     Args:
-        database: The DuckDB file that the demo is synced into.
+        connection: To the DuckDB file that the demo is synced into.
         directory: Where to write the settings.
 
     Yields:
         The settings' file.
     """
     now = datetime.now(timezone.utc)
-    sandbox, happened = sandbox_after(_syncs(database), now)
+    sandbox, happened = sandbox_after(_syncs(connection), now)
     with serving(sandbox) as url:
         settings = {
             "access_token": TOKEN,
@@ -96,26 +96,23 @@ def serving_demo(database: Path, directory: Path) -> Iterator[Path]:
         }
         config = directory / "sandbox.json"
         config.write_text(json.dumps(settings), encoding="utf-8")
-        print(f"No CONFIG given: reading the sandbox, served at {url}.", flush=True)
+        print(f"No CONFIG given, so the sandbox is read, a stand-in for Ravan at {url}.", flush=True)
         if happened:
             told = ", ".join(f"{count} {event}" for event, count in happened.items())
-            print(f"Bookings there since the last sync: {told}.", flush=True)
+            print(f"Since the last sync, its bookings have changed: {told}.", flush=True)
+            print("A move is two rows: the old booking, now cancelled, and a new one.", flush=True)
         yield config
-    with duckdb.connect(str(database)) as connection:
-        connection.execute(f"CREATE TABLE IF NOT EXISTS {_TABLE} (synced_at TIMESTAMP)")
-        connection.execute(f"INSERT INTO {_TABLE} VALUES (?)", [now.replace(tzinfo=None)])
+    connection.execute(f"CREATE TABLE IF NOT EXISTS {_TABLE} (synced_at TIMESTAMP)")
+    connection.execute(f"INSERT INTO {_TABLE} VALUES (?)", [now.replace(tzinfo=None)])
 
 
 # Beside the data, so that it comes and goes with the file.
 _TABLE = "ravan_calcom.sandbox_syncs"
 
 
-def _syncs(database: Path) -> list[datetime]:
-    if not database.exists():
+def _syncs(connection: duckdb.DuckDBPyConnection) -> list[datetime]:
+    try:
+        rows = connection.execute(f"SELECT synced_at FROM {_TABLE} ORDER BY 1").fetchall()
+    except duckdb.CatalogException:  # never synced to its end
         return []
-    with duckdb.connect(str(database)) as connection:
-        try:
-            rows = connection.execute(f"SELECT synced_at FROM {_TABLE} ORDER BY 1").fetchall()
-        except duckdb.CatalogException:  # never synced to its end
-            return []
     return [at.replace(tzinfo=timezone.utc) for (at,) in rows]

@@ -1,15 +1,13 @@
-"""One run: the file to sync into, the settings to sync with, the sync, and what it brought."""
+"""One run: settings, database, sync, and what it brought."""
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import duckdb
 from rich.console import Console
@@ -17,31 +15,14 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
 
+from quickstart.database import opened
 from quickstart.demo import serving_demo
+from quickstart.failures import Failed, Refused
 from quickstart.summary import show
-from quickstart.sync import SCHEMA, Overheard, sync
+from quickstart.sync import Overheard, sync
+from source_ravan_calcom.config import Config, InvalidConfig, load
 
 RAVANS_HOST = "api.ravan.ai"
-
-
-class Failed(Exception):
-    """It did not work; the message says so, and why.
-
-    Attributes:
-        stopped: The sentence to say instead, where a signal was the reason.
-    """
-
-    def __init__(self, reason: str, left: str) -> None:
-        super().__init__(f"The sync failed; {left}\n{reason}")
-        self.stopped = f"Stopped; {left}"
-
-
-class Refused(Failed):
-    """It did not even begin."""
-
-    def __init__(self, reason: str) -> None:
-        Exception.__init__(self, reason)
-        self.stopped = "Stopped."
 
 
 class Output(Console):
@@ -56,85 +37,74 @@ def run(config: Path | None, database: Path | None) -> None:
     """Sync, and show what is there.
 
     Args:
-        config: The connector's settings; the sandbox is served and read where there are none.
+        config: The connector's settings; without them, the sandbox is served and read.
         database: The DuckDB file, or ``None`` for the default one.
 
     Raises:
-        Failed: Whatever went wrong, a signal included; a file that was not there before is not there now.
+        Failed: Whatever went wrong, a signal included; a file that did not exist before does not exist now.
     """
-    file = database or default_database(config)
+    settings = _validated(config) if config else None
+    file = database or default_database(settings)
     existed = file.exists()
     overheard = Overheard()
+    with opened(file) as connection:
+        try:
+            with tempfile.TemporaryDirectory(prefix="ravan-calcom-") as name:
+                private = Path(name)
+                with _config(config, connection, private) as path, _progress(overheard, file):
+                    sync(path.resolve(), file, private, overheard)
+        except BaseException as error:
+            if not existed:
+                for left in (file, file.with_name(f"{file.name}.wal")):
+                    with suppress(OSError):
+                        left.unlink()
+            if isinstance(error, BrokenPipeError):
+                raise
+            raise Failed(overheard.failure or _in_words(error), _left(file, existed, overheard)) from error
+        show(Output(), connection, file, overheard)
+
+
+def _validated(config: Path) -> Config:
+    """Validate the settings before anything slow is imported or requested."""
     try:
-        _open(config, file)
-        with tempfile.TemporaryDirectory(prefix="ravan-calcom-") as name:
-            private = Path(name)
-            with _settings(config, file, private) as settings, _progress(overheard):
-                sync(settings.resolve(), file, private, overheard)
-    except BaseException as error:
-        if not existed:
-            for left in (file, file.with_name(f"{file.name}.wal")):
-                with suppress(OSError):
-                    left.unlink()
-        if isinstance(error, Refused | BrokenPipeError):
-            raise
-        raise Failed(overheard.failure or _in_words(error), _left(file, existed, overheard)) from error
-    show(Output(), file, overheard)
+        return Config.parse(load(config))
+    except InvalidConfig as error:
+        raise Refused(str(error)) from None
 
 
-def default_database(config: Path | None) -> Path:
-    """One file for each API, so that a trial against another one stays out of the real one's."""
-    if config is None:
+def default_database(settings: Config | None) -> Path:
+    """Name the DuckDB file: one for each API, so that a trial against another one stays out of the real one's."""
+    if settings is None:
         return Path("sandbox.duckdb")
-    host = RAVANS_HOST
-    # The connector says what is wrong with them.
-    with suppress(OSError, ValueError, LookupError, TypeError, AttributeError):
-        host = urlsplit(json.loads(config.read_text(encoding="utf-8"))["api_url"].strip()).netloc
-    suffix = "" if host == RAVANS_HOST else "-" + re.sub(r"[^\w.-]", "-", host)
+    suffix = "" if settings.host == RAVANS_HOST else "-" + re.sub(r"[^\w.-]", "-", settings.host)
     return Path(f"appointments{suffix}.duckdb")
 
 
-def _open(config: Path | None, database: Path) -> None:
-    """See that there are settings and a file to write, before anything is read.
-
-    Raises:
-        Refused: There are not.
-    """
-    if config and not config.is_file():
-        raise Refused(f"There is no configuration file {config}.")
-    if database.name.split(".")[0] == SCHEMA:
-        raise Refused(f"DuckDB can't tell the file {database} from its schema {SCHEMA}: give the file another name.")
-    try:
-        duckdb.connect(str(database)).close()
-    except duckdb.Error as error:
-        locked = _LOCKED.search(str(error))
-        raise Refused(
-            f"{database} is open in another program ({locked[1]}, process {locked[2]}). Close it there, and try again."
-            if locked
-            else f"{database} can't be opened: {_CANNOT_OPEN.sub('', str(error))}."
-        ) from None
-
-
-_LOCKED = re.compile(r"Could not set lock on file .*: Conflicting lock is held in (?:.*/)?(.+) \(PID (\d+)\)")
-_CANNOT_OPEN = re.compile(r'\A\w+ Error: (?:Cannot open file ".*": )?|[.!]?\Z')
-
-
 @contextmanager
-def _settings(config: Path | None, database: Path, private: Path) -> Iterator[Path]:
+def _config(config: Path | None, connection: duckdb.DuckDBPyConnection, private: Path) -> Iterator[Path]:
     if config:
         yield config
     else:
-        with serving_demo(database, private) as demo:
+        with serving_demo(connection, private) as demo:
             yield demo
 
 
 @contextmanager
-def _progress(overheard: Overheard) -> Iterator[None]:
-    """A line that says what goes on, in a terminal, as long as it goes on."""
-    # The file is named, because standard error is silent for PyAirbyte while this line speaks.
+def _progress(overheard: Overheard, database: Path) -> Iterator[None]:
+    """Say what goes on: in a line that moves on a terminal, in a line for each step elsewhere."""
+    # Standard error is named, because PyAirbyte's is swallowed meanwhile.
+    console = Console(file=sys.stderr)
     spinner = Spinner("dots")
-    with Live(spinner, console=Console(file=sys.stderr), transient=True, redirect_stdout=False, redirect_stderr=False):
-        overheard.say = lambda step: spinner.update(text=Text(step))
+
+    def say(step: str, count: str = "") -> None:
+        step = step.format(database=database)
+        if console.is_terminal:
+            spinner.update(text=Text(f"{step}{count} …"))
+        elif not count:
+            print(f"{step} …", file=console.file, flush=True)
+
+    overheard.say = say
+    with Live(spinner, console=console, transient=True, redirect_stdout=False, redirect_stderr=False):
         yield
 
 

@@ -49,53 +49,46 @@ class Organization:
         """What is covered, or that it was not read, on one line."""
         if self.outcome != "read":
             kind = f": {self.error_kind.replace('_', ' ')}" if self.error_kind else ""
-            return {"failed": "skipped", "not_asked": "not asked"}.get(self.outcome, self.outcome) + kind
-        words = {"filtered": "the chosen Booking Statuses only"}.get(self.coverage or "", self.coverage or "unknown")
+            return {"failed": "skipped", "not_asked": "not attempted"}.get(self.outcome, self.outcome) + kind
         if not self.bookings_read:
-            words += ", no bookings"
-        bounds = [
-            f"{word} {_minute(at)}" for word, at in (("from", self.covered_from), ("to", self.covered_until)) if at
-        ]
-        if bounds:
-            words += f", {' '.join(bounds)}"
-        windows = [window for window in self.full_windows if window != "unfiltered"]  # of itself, it hides nothing
-        if windows:
-            words += f"; full: {', '.join(windows)}"
+            return "no bookings"
+        words = _COVERAGE.get(self.coverage or "", self.coverage or "unknown")
+        bounds = (("from", self.covered_from), ("to", self.covered_until))
+        words += "".join(f" {word} {_minute(at)}" for word, at in bounds if at)
         if self.gap_from or self.gap_to:
-            words += f"; gap from {_minute(self.gap_from)} to {_minute(self.gap_to)}"
+            words += f", with a gap from {_minute(self.gap_from)} to {_minute(self.gap_to)}"
         return words
 
 
-def show(console: Console, database: Path, overheard: Overheard) -> None:
+_COVERAGE = {"partial": "complete", "filtered": "complete for the chosen Booking Statuses"}
+"""Where the times that follow say it better."""
+
+
+def show(
+    console: Console, connection: duckdb.DuckDBPyConnection, database: Path, overheard: Overheard
+) -> None:
     """Print it.
 
     Args:
         console: Where to.
+        connection: To the DuckDB file.
         database: The DuckDB file.
         overheard: What the connector said.
     """
-    with duckdb.connect(str(database), read_only=True) as connection:
-        organizations = _organizations(connection, overheard.organizations)
-        _print_bookings(console, connection, organizations)
-        _print_next(console, connection)
+    organizations = _organizations(connection, overheard.organizations)
+    _print_bookings(console, connection, organizations)
+    _print_next(console, connection)
     _print_coverage(console, organizations)
     _print_cautions(console, organizations, overheard.cautions)
-    bookings = "1 booking is" if overheard.changed == 1 else f"{overheard.changed} bookings are"
-    for line in ("", f"{bookings} new or changed, in {database}; to query it:", query(database)):
+    rows = "1 row is" if overheard.changed == 1 else f"{overheard.changed} rows are"
+    for line in ("", f"{rows} new or changed, in {database}. To query it:", f"  {query(database)}"):
         # In one piece: the terminal wraps it, and a copy can be pasted.
         console.print(line, soft_wrap=True, markup=False, highlight=False)
 
 
 def query(database: Path) -> str:
-    """A command that queries the file, safe to paste whatever the path holds."""
-    sql = f"SELECT start_time, status, attendee_name FROM {SCHEMA}.{APPOINTMENTS} ORDER BY 1"
-    code = f"import duckdb; db = duckdb.connect({_literal(str(database))}); db.sql({_literal(sql)}).show()"
-    return shlex.join([_as_typed(Path(sys.executable)), "-c", code])
-
-
-def _literal(text: str) -> str:
-    # In double quotes, so that the shell's single ones around the code stay legible.
-    return json.dumps(text, ensure_ascii=False)
+    """The command that queries the file, safe to paste whatever the path holds."""
+    return shlex.join([_as_typed(Path(sys.executable)), "-m", "quickstart.sql", str(database)])
 
 
 def _as_typed(path: Path) -> str:

@@ -7,11 +7,13 @@ when a read fails, so the connector's own sentences are listened for; and what i
 
 from __future__ import annotations
 
+import gc
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
@@ -20,6 +22,8 @@ from typing import Any
 SCHEMA = "ravan_calcom"
 APPOINTMENTS, ORGANIZATIONS = STREAMS = ("appointments", "organizations")
 COMMAND = "source-ravan-calcom"
+
+_EXECUTABLE = Path(sys.executable).with_name(COMMAND)
 
 _STAND_IN = {"access_token": "in-your-own-file", "org_ids": ["in-your-own-file"]}
 
@@ -33,7 +37,7 @@ class Overheard:
     """What the connector said, and how far it is.
 
     Attributes:
-        say: Told each step, as it begins and goes on.
+        say: Told each step as it begins, and how far it is.
         changed: How many bookings it sent.
         organizations: Those whose result it sent.
         cautions: Its warnings, each once.
@@ -41,7 +45,7 @@ class Overheard:
         is_read: Whether it has read everything, so that the file is written now.
     """
 
-    say: Callable[[str], None] = lambda step: None
+    say: Callable[..., None] = lambda step, count="": None
     changed: int = 0
     organizations: list[str] = field(default_factory=list)
     cautions: dict[str, None] = field(default_factory=dict)
@@ -50,7 +54,7 @@ class Overheard:
 
     def starts(self, verb: str) -> None:
         """The connector is started with this verb."""
-        steps = {"check": "Asking every organization for one row", "read": "Reading"}
+        steps = {"check": "Checking every organization", "read": "Reading"}
         if verb in steps:
             self.say(steps[verb])
 
@@ -59,7 +63,7 @@ class Overheard:
         if line.startswith(_BOOKING):
             self.changed += 1
             if self.changed % 100 == 0:
-                self.say(f"Reading: {self.changed} bookings so far")
+                self.say("Reading", f": {self.changed} bookings so far")
         elif line.startswith(_RESULT):
             self.organizations.append(json.loads(line)["record"]["data"]["organization_id"])
         elif not line.startswith((_RECORD, _STATE)):
@@ -82,7 +86,7 @@ class Overheard:
         """The connector has done what this verb asks."""
         if verb == "read":
             self.is_read = True
-            self.say("Writing the file")
+            self.say("Writing {database}")
 
 
 def sync(config: Path, database: Path, private: Path, overheard: Overheard) -> None:
@@ -98,25 +102,48 @@ def sync(config: Path, database: Path, private: Path, overheard: Overheard) -> N
         Exception: PyAirbyte's and its libraries' have no common type; where it was the connector that failed,
             ``overheard.failure`` is its sentence.
     """
-    overheard.say("Starting PyAirbyte")
+    overheard.say("Starting the connector and PyAirbyte")
     # PyAirbyte reads these when it is imported.
     os.environ.update(AIRBYTE_OFFLINE_MODE="1", DO_NOT_TRACK="1")
     for name in ("TEMP_DIR", "CACHE_ROOT", "PROJECT_DIR", "LOGGING_ROOT"):
         os.environ[f"AIRBYTE_{name}"] = str(private)
     # Its own lines name log files that are gone when it ends, and its view is twenty lines that say less than ours.
-    with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+    with _begun(config) as begun, redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+        gc.disable()  # nothing that is imported is garbage, and looking for it takes a quarter of the time
         import airbyte  # noqa: PLC0415
         from airbyte.sources import Source  # noqa: PLC0415
 
+        gc.enable()
+
         # The stand-in is not what the connector reads, so PyAirbyte need not validate it: the check does.
-        source = Source(executor=_connector(config, overheard), name=COMMAND, config=dict(_STAND_IN))
+        source = Source(executor=_connector(config, begun, overheard), name=COMMAND, config=dict(_STAND_IN))
         source.check()
         source.select_streams(list(STREAMS))
         with airbyte.DuckDBCache(db_path=database, schema_name=SCHEMA) as cache:
             source.read(cache=cache, skip_validation=True)
 
 
-def _connector(config: Path, overheard: Overheard) -> Any:
+Begun = dict[str, "subprocess.Popen[str]"]
+"""The connector's processes by verb."""
+
+
+@contextmanager
+def _begun(config: Path) -> Iterator[Begun]:
+    """Start what needs only the settings, because importing PyAirbyte takes seconds."""
+    processes = {
+        verb: subprocess.Popen([_EXECUTABLE, verb, "--config", config], stdout=subprocess.PIPE, encoding="utf-8")
+        for verb in ("check", "discover")
+    }
+    try:
+        yield dict(processes)
+    finally:
+        for process in processes.values():
+            process.kill()
+        for process in processes.values():
+            process.communicate()
+
+
+def _connector(config: Path, begun: Begun, overheard: Overheard) -> Any:
     from airbyte._executors.local import PathExecutor  # noqa: PLC0415
 
     class Connector(PathExecutor):
@@ -130,9 +157,10 @@ def _connector(config: Path, overheard: Overheard) -> Any:
 
         def execute(self, args: list[str], **options: Any) -> Iterator[str]:
             overheard.starts(args[0])
-            for line in super().execute(args, **options):
+            process = begun.pop(args[0], None)
+            for line in (process and process.stdout) or super().execute(args, **options):
                 overheard.hears(line)
                 yield line
             overheard.ends(args[0])
 
-    return Connector(COMMAND, path=Path(sys.executable).with_name(COMMAND))
+    return Connector(COMMAND, path=_EXECUTABLE)
