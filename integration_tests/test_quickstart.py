@@ -24,10 +24,13 @@ pytest.importorskip("airbyte", reason="PyAirbyte supports no Python above 3.12",
 
 import duckdb
 
+from quickstart import sql
 from quickstart.demo import sandbox_after
-from quickstart.run import Failed, Output, Refused, default_database, run
+from quickstart.failures import Failed, Refused
+from quickstart.run import Output, default_database, run
 from quickstart.summary import show
 from quickstart.sync import Overheard
+from source_ravan_calcom.config import Config
 
 ROOT = Path(__file__).parents[1]
 SMALL = ORGANIZATIONS["small"]
@@ -76,14 +79,18 @@ def test_two_syncs_of_the_sandbox_show_what_is_there_and_what_changed(tmp_path):
         assert title in first.printed
     assert re.search(rf"^{ORGANIZATIONS['not-connected']} +skipped: not connected", first.printed, re.MULTILINE)
     assert f"Organization {ORGANIZATIONS['not-connected']} has no primary Cal.com" in on_one_line(first.printed)
-    assert re.search(rf"^{ORGANIZATIONS['busy']} +partial", first.printed, re.MULTILINE)
-    assert f"817 bookings are new or changed, in {file}; to query it:" in first.printed
+    assert re.search(rf"^{ORGANIZATIONS['busy']} +complete from 2", first.printed, re.MULTILINE)
+    assert f"817 rows are new or changed, in {file}. To query it:" in first.printed
     query = first.printed.splitlines()[-1]
-    shown = subprocess.run(query, shell=True, capture_output=True, text=True, check=True)
-    assert "attendee_name" in shown.stdout
+    counts = subprocess.run(
+        query, shell=True, input="SELECT count(*) FROM ravan_calcom.appointments;", capture_output=True, text=True
+    )
+    assert "817" in counts.stdout, counts.stderr
+    for step in ("Starting the connector and PyAirbyte …", "Reading …", f"Writing {file} …"):
+        assert step in first.printed.splitlines(), "without a terminal, each step is a line"
     second = quickstart(tmp_path, "--database", str(file))
-    assert "Bookings there since the last sync: 1 cancelled, 1 moved, 4 made." in second.printed
-    assert f"7 bookings are new or changed, in {file}" in second.printed
+    assert "Since the last sync, its bookings have changed: 1 cancelled, 1 moved, 4 made." in second.printed
+    assert f"7 rows are new or changed, in {file}" in second.printed
     assert first.left + second.left == []
 
 
@@ -115,7 +122,7 @@ def test_a_failed_check_is_told_in_the_connectors_words(connector, tmp_path):
     file = tmp_path / "a.duckdb"
     done = quickstart(tmp_path, "--config", str(config), "--database", str(file))
     assert done.code == 1
-    assert done.printed.startswith(f"The sync failed; {file} was not made.\nRavan refused the Access Token (HTTP 401")
+    assert f"The sync failed; {file} was not made.\nRavan refused the Access Token (HTTP 401" in done.printed
     assert "Traceback" not in done.printed
     assert "Log file" not in done.printed
     assert not file.exists()
@@ -141,7 +148,7 @@ def test_many_organizations_are_read_where_one_fails_and_skip_is_set(connector, 
     file = tmp_path / "a.duckdb"
     done = quickstart(tmp_path, "--config", str(config), "--database", str(file))
     assert done.code == 0, done.printed
-    assert "37 bookings are new or changed" in done.printed
+    assert "37 rows are new or changed" in done.printed
     assert on_one_line(done.printed).count("has no primary Cal.com account") == 1, "said once, not as a warning too"
     config = json.loads(config.read_text())
     assert config["access_token"] not in done.printed
@@ -162,7 +169,7 @@ def test_a_run_that_is_stopped_says_so_and_leaves_nothing(connector, sandbox, tm
         if number == signal.SIGKILL:
             process.wait(timeout=30)
         else:
-            assert process.stdout.read() == f"Stopped; {file} was not made.\n"
+            assert process.stdout.read().endswith(f"\nStopped; {file} was not made.\n")
             assert process.wait(timeout=30) == 128 + number
             assert not file.exists()
         process.stdout.close()
@@ -183,6 +190,18 @@ def test_a_file_that_is_open_elsewhere_is_said_and_nothing_is_read(connector, sa
     assert not sandbox.requests
 
 
+def test_a_second_sync_into_the_same_file_is_refused_while_the_first_one_goes_on(connector, sandbox, tmp_path):
+    sandbox.delay = 1
+    arguments = ("--config", str(connector.config(SMALL)), "--database", str(tmp_path / "a.duckdb"))
+    with Quickstart(tmp_path, *arguments) as first:
+        assert first.stdout.readline() == "Starting the connector and PyAirbyte …\n"
+        second = quickstart(tmp_path, *arguments)
+        assert second.code == 1
+        assert "a.duckdb is open in another program (python" in second.printed
+        assert f"process {first.pid}). Close it there, and try again." in second.printed
+        assert "37 rows are new or changed" in first.stdout.read()
+
+
 def refusal(config: Path | None, database: Path | None) -> str:
     with pytest.raises(Refused) as refused:
         run(config, database)
@@ -193,13 +212,46 @@ def test_what_can_not_begin_is_refused_in_a_sentence(tmp_path):
     nowhere = tmp_path / "nowhere" / "a.duckdb"
     assert refusal(None, nowhere) == f"{nowhere} can't be opened: No such file or directory."
     assert not nowhere.parent.exists()
-    assert refusal(tmp_path / "no.json", None) == f"There is no configuration file {tmp_path / 'no.json'}."
     schema = tmp_path / "ravan_calcom.v2.duckdb"
     assert refusal(None, schema).endswith("from its schema ravan_calcom: give the file another name.")
     text = tmp_path / "a.duckdb"
     text.write_text("not a database")
     assert "not a valid DuckDB database file." in refusal(None, text)
     assert text.read_text() == "not a database"
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ('{\n"access_token": "a.b.c",\n"org_ids": ["one",]\n}', "at line 3, column 18: remove this comma"),
+        ({"access_token": "a.b.c"}, "Organization IDs (org_ids) is missing."),
+        ({"access_token": "a b", "org_ids": ["one"]}, "Access Token (access_token) holds a line break, a space"),
+    ],
+)
+def test_settings_are_refused_before_pyairbyte_or_the_connector_is_started(connector, tmp_path, content, sentence):
+    done = quickstart(tmp_path, "--config", str(connector.write("config", content)))
+    assert done.code == 1
+    assert sentence in done.printed
+    assert "Starting" not in done.printed
+    assert done.printed.count("\n") == 1
+
+
+def test_refusing_settings_imports_neither_pyairbyte_nor_the_cdk(connector):
+    """Either takes seconds."""
+    imported = (
+        "import sys; from pathlib import Path; from quickstart.run import run\n"
+        "try: run(Path(sys.argv[1]), None)\n"
+        "finally: print([name for name in ('airbyte', 'airbyte_cdk', 'requests') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", imported, connector.write("config", {})],
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+    )
+    assert "Access Token (access_token) is missing." in done.stderr
+    assert done.stdout == "[]\n"
 
 
 @pytest.mark.parametrize(
@@ -211,14 +263,9 @@ def test_what_can_not_begin_is_refused_in_a_sentence(tmp_path):
         ("https://staging.example.com/ravan", "appointments-staging.example.com.duckdb"),
     ],
 )
-def test_each_api_has_a_file_of_its_own(connector, api_url, name):
-    settings = {} if api_url is None else {"api_url": api_url}
-    config = connector.write("config", settings)
-    assert default_database(config) == Path(name)
-
-
-def test_unreadable_settings_are_left_to_the_connector(connector):
-    assert default_database(connector.write("config", "{")) == Path("appointments.duckdb")
+def test_each_api_has_a_file_of_its_own(api_url, name):
+    settings = Config.parse({"access_token": TOKEN, "org_ids": ["one"], "api_url": api_url})
+    assert default_database(settings) == Path(name)
 
 
 def test_a_reader_that_leaves_ends_it_quietly(tmp_path):
@@ -279,11 +326,9 @@ def shown(tmp_path):
                     connection.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))})", row)
         printed = io.StringIO()
         synced = [row[0] for row in organizations if row[0] != EARLIER]
-        show(
-            Output(file=printed, width=80),
-            file,
-            Overheard(changed=1, organizations=synced, cautions=dict.fromkeys(cautions)),
-        )
+        overheard = Overheard(changed=1, organizations=synced, cautions=dict.fromkeys(cautions))
+        with duckdb.connect(str(file)) as connection:
+            show(Output(file=printed, width=80), connection, file, overheard)
         return printed.getvalue()
 
     return show_rows
@@ -314,30 +359,35 @@ def test_eighty_columns_hold_all_that_matters(shown):
     assert re.search(rf"^{start:%Y-%m-%d %H:%M} +30 +Maximiliana", printed, re.MULTILINE)
     assert "\x1b" not in printed, "an attendee's name steers no terminal"
     assert max(len(line) for line in printed.splitlines()[:-2]) <= 80
-    assert "1 booking is new or changed" in printed
+    assert "1 row is new or changed" in printed
 
 
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
         ({}, "complete"),
-        ({"bookings_read": 0}, "complete, no bookings"),
+        ({"bookings_read": 0}, "no bookings"),
+        ({"bookings_read": 0, "coverage": "unknown"}, "no bookings"),
+        ({"coverage": "unknown"}, "unknown"),
         (
             {"coverage": "partial", "covered_from": NOW, "full_windows": '["unfiltered", "past"]'},
-            "partial, from 2026-11-23 12:00; full: past",
+            "complete from 2026-11-23 12:00",
         ),
         (
-            {"coverage": "partial", "gap_from": NOW, "gap_to": NOW + timedelta(hours=1)},
-            "partial; gap from 2026-11-23 12:00 to 2026-11-23 13:00",
+            {"coverage": "partial", "covered_from": NOW, "gap_from": NOW, "gap_to": NOW + timedelta(hours=1)},
+            "complete from 2026-11-23 12:00, with a gap from 2026-11-23 12:00 to 2026-11-23 13:00",
         ),
-        ({"coverage": "filtered"}, "the chosen Booking Statuses only"),
+        (
+            {"coverage": "filtered", "covered_until": NOW},
+            "complete for the chosen Booking Statuses to 2026-11-23 12:00",
+        ),
         ({"outcome": "failed", "error_kind": "calcom_failed", "coverage": "unknown"}, "skipped: calcom failed"),
-        ({"outcome": "not_asked", "coverage": "unknown"}, "not asked"),
+        ({"outcome": "not_asked", "coverage": "unknown"}, "not attempted"),
     ],
 )
 def test_each_outcome_has_its_words(shown, fields, words):
     printed = shown([], [organization("o", **fields)])
-    coverage = printed[printed.index("How each") : printed.index("1 booking")]
+    coverage = printed[printed.index("How each") : printed.index("1 row")]
     assert " ".join(coverage.split()).endswith(f"o {words}")
 
 
@@ -354,3 +404,39 @@ def test_a_thousand_organizations_stay_readable_and_the_failed_come_first(shown)
 
 def test_organizations_of_earlier_settings_are_not_shown_as_read(shown):
     assert EARLIER not in shown([], [organization("now"), organization(EARLIER)])
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "a.duckdb"
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("CREATE TABLE numbers AS SELECT 41 AS number")
+    return path
+
+
+def ask(monkeypatch, capsys, file: Path, *query: str, typed: str = "") -> tuple[int, str, str]:
+    monkeypatch.setattr("sys.argv", ["quickstart.sql", str(file), *query])
+    monkeypatch.setattr("sys.stdin", io.StringIO(typed))
+    code = sql.main()
+    return code, *capsys.readouterr()
+
+
+def test_a_query_prints_a_table(monkeypatch, capsys, file):
+    code, printed, said = ask(monkeypatch, capsys, file, "SELECT number + 1 FROM numbers")
+    assert (code, said) == (0, "")
+    assert "42" in printed
+
+
+def test_statements_on_standard_input_are_run_one_after_the_other_and_a_wrong_one_stops_none(monkeypatch, capsys, file):
+    typed = "SELEC 1;\nCREATE VIEW more AS\nSELECT number + 1 AS next FROM numbers;\nFROM more"
+    code, printed, said = ask(monkeypatch, capsys, file, typed=typed)
+    assert code == 1
+    assert "42" in printed
+    assert "syntax error" in said
+
+
+def test_a_query_on_a_file_that_is_missing_makes_none(monkeypatch, capsys, tmp_path):
+    code, printed, said = ask(monkeypatch, capsys, tmp_path / "no.duckdb", "SELECT 1")
+    assert (code, printed) == (1, "")
+    assert said.startswith(f"There is no file {tmp_path / 'no.duckdb'}")
+    assert not list(tmp_path.iterdir())

@@ -46,5 +46,7 @@ _CANNOT_OPEN = re.compile(r'\A\w+ Error: (?:Cannot open file ".*": )?|[.!]?\Z')
 def _in_words(database: Path, reason: str) -> str:
     locked = _LOCKED.search(reason)
     if locked:
-        return f"{database} is open in another program ({locked[1]}, process {locked[2]}). Close it there, and try again."
+        return (
+            f"{database} is open in another program ({locked[1]}, process {locked[2]}). Close it there, and try again."
+        )
     return f"{database} can't be opened: {_CANNOT_OPEN.sub('', reason)}."

@@ -54,7 +54,9 @@ def _typed() -> Iterator[str]:
     if typing:
         import readline  # noqa: F401, PLC0415  gives input() arrow keys and history
 
-        print("Tables: ravan_calcom.appointments, ravan_calcom.organizations. End a query with ; and leave with Ctrl-D.")
+        print(
+            "Tables: ravan_calcom.appointments, ravan_calcom.organizations. End a query with ; and leave with Ctrl-D."
+        )
     lines: list[str] = []
     while True:
         try:

@@ -64,9 +64,7 @@ _COVERAGE = {"partial": "complete", "filtered": "complete for the chosen Booking
 """Where the times that follow say it better."""
 
 
-def show(
-    console: Console, connection: duckdb.DuckDBPyConnection, database: Path, overheard: Overheard
-) -> None:
+def show(console: Console, connection: duckdb.DuckDBPyConnection, database: Path, overheard: Overheard) -> None:
     """Print it.
 
     Args:
