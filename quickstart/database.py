@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 import duckdb
 from sqlalchemy import create_engine
@@ -29,13 +30,14 @@ def opened(database: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     # The same way as PyAirbyte, because a process can't open a file with two configurations.
     engine = create_engine("duckdb://", connect_args={"database": str(database)})
     try:
-        connection = engine.raw_connection()
+        held = engine.raw_connection()
     except duckdb.Error as error:
         raise Refused(_in_words(database, str(error))) from None
     try:
-        yield connection.driver_connection
+        # Behaves as duckdb's own, which it wraps.
+        yield cast(duckdb.DuckDBPyConnection, held.driver_connection)
     finally:
-        connection.close()
+        held.close()
         engine.dispose()
 
 
