@@ -25,6 +25,7 @@ from airbyte_cdk.test.catalog_builder import CatalogBuilder
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.chart import coverage_chart
 from sandbox import TOKEN, Booking, Sandbox, serving
 from source_ravan_calcom import SourceRavanCalcom
 from source_ravan_calcom.bookings.windows import WINDOWS
@@ -260,45 +261,14 @@ class Connection(logging.Handler):
 
 
 def draw(months: Mapping[int, Measured], path: Path) -> None:
-    """Draw the chart: landed, true and warned over bookings a day.
-
-    It has no background, and colours of medium lightness, so that it can be read on a light page and on a dark one.
-    """
-    import matplotlib as mpl  # noqa: PLC0415  only the chart needs it
-    from matplotlib.figure import Figure  # noqa: PLC0415
-
-    ink, ours, plain = "#777777", ("#1f83c9", "#2a9461", "#cc6b1d"), "#9a68c9"
-    sizes = sorted(months)
-    settings = {
-        "svg.fonttype": "none",
-        "svg.hashsalt": "coverage",
-        "font.family": "sans-serif",
-        "text.color": ink,
-        **dict.fromkeys(("axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color", "grid.color"), ink),
-    }
-    lines: list[tuple[str, str, str, Callable[[Measured], float]]] = [
-        ("this connector: landed", ours[0], "o-", lambda month: month.ours.landed),
-        ("this connector: landed with their true last status", ours[1], "s-", lambda month: month.ours.true),
-        ("this connector: syncs that printed a WARN", ours[2], "^--", lambda month: month.proof.warned_share),
-        ("one unfiltered request: landed, true and warned", plain, "x-", lambda month: month.plain.landed),
-    ]
-    with mpl.rc_context(settings):
-        figure = Figure(figsize=(8, 4.5), layout="constrained")
-        axes = figure.add_subplot()
-        for label, colour, style, share in lines:
-            axes.plot(sizes, [share(months[size]) * 100 for size in sizes], style, color=colour, label=label)
-        axes.set(
-            xlabel="bookings a day",
-            ylabel="% of bookings, or of syncs",
-            xticks=sizes,
-            ylim=(-3, 105),
-            title="A month of hourly syncs",
-        )
-        axes.grid(axis="y", alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(loc="center left", frameon=False)
-        # Without a date, so that the same figures make the same file.
-        figure.savefig(path, format="svg", transparent=True, metadata={"Date": None})
+    """Draw the chart of the documentation."""
+    chart = coverage_chart(
+        landed={size: month.ours.landed for size, month in months.items()},
+        true={size: month.ours.true for size, month in months.items()},
+        plain={size: month.plain.landed for size, month in months.items()},
+        warned={size: month.proof.warned_share for size, month in months.items()},
+    )
+    path.write_text(chart, encoding="utf-8")
 
 
 def main(sizes: Sequence[int] = SIZES, model_sizes: Iterable[int] = MODEL_SIZES, chart: Path | None = None) -> None:

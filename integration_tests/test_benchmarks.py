@@ -10,6 +10,7 @@ import orjson
 import pytest
 
 from benchmarks import coverage, field, runs
+from benchmarks.chart import BOTTOM, TOP
 from benchmarks.coverage import Measured, Month, Proof, Sync
 from benchmarks.rows import WINDOWS
 from benchmarks.server import Endpoint, Service, serving
@@ -163,15 +164,14 @@ def test_the_warnings_of_a_sync_are_counted_and_its_state_is_kept(sandbox):
         assert not connection.sync().warnings
 
 
-def test_the_chart_is_the_same_for_the_same_figures_and_has_no_background(tmp_path):
+def test_the_chart_shows_both_shares_and_follows_light_and_dark(tmp_path):
     shares = coverage.Coverage(landed=1.0, true=0.9, visible=0.5)
     nothing = coverage.Coverage(0, 0, 0)
     months = {size: Measured(shares, Proof(syncs=10, warned=size // 100), nothing) for size in (20, 400)}
-    files = [tmp_path / name for name in ("one.svg", "other.svg")]
-    for file in files:
-        coverage.draw(months, file)
-    assert files[0].read_bytes() == files[1].read_bytes()
-    texts = [element.text for element in ElementTree.parse(files[0]).iter() if element.tag.endswith("}text")]
-    assert {"bookings a day", "20", "400", "100"} <= set(texts)
-    assert any("landed" in text for text in texts) and any("WARN" in text for text in texts)
-    assert "#ffffff" not in files[0].read_text()
+    coverage.draw(months, tmp_path / "chart.svg")
+    elements = list(ElementTree.parse(tmp_path / "chart.svg").iter())
+    full = BOTTOM - TOP
+    for kind, drawn in {"landed": (1, 1), "true": (0.9, 0.9), "plain": (0, 0), "warned": (0, 0.4)}.items():
+        heights = [float(each.get("cy")) for each in elements if each.get("class") == f"point {kind}"]
+        assert heights == [pytest.approx(BOTTOM - share * full, abs=0.1) for share in drawn], kind
+    assert "prefers-color-scheme: dark" in (tmp_path / "chart.svg").read_text()
