@@ -1,7 +1,8 @@
 """Make the pictures of README and the documentation anew: ``.venv/bin/python docs/pictures.py``.
 
-``sync.svg`` is what ``make sync`` prints, the second time it is run; ``windows.svg`` shows which bookings Cal.com's
-filters reach, over one of the sandbox's accounts. Both follow the reader's light or dark setting.
+``sync.svg`` is an excerpt of what ``make sync`` prints when it is run for the second time; ``windows.svg`` shows which
+bookings Cal.com's filters reach, over one of the sandbox's accounts. Both follow the reader's light or dark setting.
+The third picture, ``coverage.svg``, is drawn by ``python -m benchmarks.coverage --chart docs/coverage.svg``.
 """
 
 from __future__ import annotations
@@ -33,15 +34,16 @@ def main() -> None:
     """Write both."""
     documents = ROOT / "docs"
     (documents / "windows.svg").write_text(windows(), encoding="utf-8")
-    (documents / "sync.svg").write_text(terminal("make sync", second_sync()), encoding="utf-8")
+    (documents / "sync.svg").write_text(terminal("make sync", excerpt(second_sync())), encoding="utf-8")
 
 
 def second_sync() -> str:
     """What ``make sync`` prints to somebody who has run it before, with its colours."""
     with tempfile.TemporaryDirectory() as name:
-        # As in a fresh clone, next to which no other file of the user's is touched.
-        for part in ("Makefile", "pyproject.toml", "scripts", ".venv", "quickstart", "sandbox"):
-            (Path(name) / part).symlink_to(ROOT / part)
+        # As in a fresh clone: no database is there yet, and the user's own are left alone.
+        for part in ROOT.iterdir():
+            if part.suffix not in (".duckdb", ".wal"):
+                (Path(name) / part.name).symlink_to(part)
         environment = {**os.environ, "FORCE_COLOR": "1", "COLUMNS": str(COLUMNS)}
         for _ in range(2):
             done = subprocess.run(
@@ -53,6 +55,12 @@ def second_sync() -> str:
                 check=True,
             )
     return done.stdout
+
+
+def excerpt(printed: str) -> str:
+    """What ``make sync`` prints, without its middle: a picture in a README is a third of a screen high."""
+    beginning, bookings, *_, end = printed.split("\n\n")
+    return "\n\n".join((beginning, bookings, "…", end))
 
 
 SVG = '<svg xmlns="http://www.w3.org/2000/svg"'  # ignore-https-check
@@ -141,6 +149,7 @@ text {{ font: 13px system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-ser
 .axis, .now {{ stroke: #1f2328; }}
 .now {{ stroke-dasharray: 4 3; }}
 .seen {{ stroke: #0969da; }}
+.unfiltered {{ stroke: #818b98; }}
 .unseen {{ stroke: #d1d9e0; }}
 @media (prefers-color-scheme: dark) {{
   text {{ fill: #f0f6fc; }}
@@ -171,10 +180,10 @@ def windows() -> str:
     def text(kind: str, at: float, y: float, words: str) -> None:
         parts.append(f'<text class="{kind}" x="{at:.1f}" y="{y:.1f}">{escape(words)}</text>')
 
-    seen: set[str] = set()
+    shown_by: dict[str, str] = {}
     for number, (status, name, shows) in enumerate(WINDOWS):
         shown = account.shown(status, now, LIMIT)
-        seen.update(booking.uid for booking in shown if status)
+        shown_by.update((booking.uid, "seen" if status else "unfiltered") for booking in shown)
         left, right = (x(edge(booking.start for booking in shown)) for edge in (min, max))
         top = TOP + number * ROW
         kind = "window" if status else "useless"
@@ -186,16 +195,18 @@ def windows() -> str:
         inside = right - left > LETTER * len(shows) + 12
         text("inside" if inside else "beside", (left if inside else right) + 8, top + 16, shows)
     text("name", LEFT - 10, axis - 6, "bookings")
-    for kind in ("unseen", "seen"):
-        starts = [x(each.start) for each in account.bookings.values() if (each.uid in seen) == (kind == "seen")]
-        parts.append(f'<path class="{kind}" d="{"".join(f"M{start:.0f} {axis}v-20" for start in sorted(starts))}"/>')
+    for kind in ("unseen", "unfiltered", "seen"):
+        shown = [each for each in account.bookings.values() if shown_by.get(each.uid, "unseen") == kind]
+        starts = sorted(x(each.start) for each in shown)
+        parts.append(f'<path class="{kind}" d="{"".join(f"M{start:.0f} {axis}v-20" for start in starts)}"/>')
     line("axis", LEFT, axis, LEFT + WIDTH, axis)
     line("now", x(now), TOP - 10, x(now), axis)
     text("middle", x(now), TOP - 18, "now")
     for days in (-90, -60, -30, 30):
         text("middle", x(now + timedelta(days=days)), axis + 20, f"{abs(days)} days {'ago' if days < 0 else 'ahead'}")
-    text("beside", LEFT, axis + 46, "Each line is a booking, where it starts. The pale ones are in no window now.")
-    return _WINDOWS.format(width=LEFT + WIDTH + 10, height=axis + 58, parts="\n".join(parts))
+    text("beside", LEFT, axis + 48, "Each line is a booking, at its start. Blue: at least one filter shows it now.")
+    text("beside", LEFT, axis + 66, "Grey: only the unfiltered request shows it. Faint: no request shows it any more.")
+    return _WINDOWS.format(width=LEFT + WIDTH + 10, height=axis + 78, parts="\n".join(parts))
 
 
 def _account(now: datetime) -> Account:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 import subprocess
 import sys
@@ -11,8 +12,11 @@ from pathlib import Path
 import pytest
 
 from integration_tests.conftest import ENVIRONMENT
+from source_ravan_calcom.config import Config
 
 pytest.importorskip("aiohttp", reason="the sandbox is not installed", exc_type=ImportError)
+
+from sandbox.__main__ import _container_command
 
 ROOT = Path(__file__).parents[1]
 
@@ -30,13 +34,17 @@ def start(directory: Path, port: str) -> subprocess.Popen[str]:
 
 @pytest.fixture
 def served(tmp_path):
-    """A directory from which the sandbox is served, the port, and the two commands that were printed."""
+    """A directory from which the sandbox is served, the port, and the three commands that were printed."""
     directory = tmp_path / "some where"
     directory.mkdir()
     with start(directory, "0") as process:
         assert process.stdout
-        said = [process.stdout.readline() for _ in range(9)]
-        yield directory, said[0].split(":")[2].split(";")[0], [line.strip() for line in said[-2:]]
+        said = [process.stdout.readline() for _ in range(11)]
+        yield (
+            directory,
+            said[0].split(":")[2].split(";")[0],
+            [line.strip() for line in said if line.startswith("  ")][-3:],
+        )
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=30) == 0
         assert process.stdout.read() == ""
@@ -46,11 +54,25 @@ def test_what_it_prints_works_when_pasted(served):
     directory, _, commands = served
     printed = [
         subprocess.run(command, shell=True, cwd=directory, capture_output=True, text=True, check=True).stdout
-        for command in commands
+        for command in commands[:2]
     ]
     assert '"status":"SUCCEEDED"' in printed[0]
     streams = {json.loads(line)["record"]["stream"] for line in printed[1].splitlines() if '"type":"RECORD"' in line}
     assert streams == {"appointments", "organizations"}
+
+
+def test_a_container_is_given_an_address_at_which_it_reaches_the_sandbox(served, monkeypatch):
+    directory, port, commands = served
+    monkeypatch.chdir(directory)
+    on_linux, on_a_mac = (shlex.split(_container_command(platform)) for platform in ("linux", "darwin"))
+    assert shlex.split(commands[2]) == shlex.split(_container_command(sys.platform))
+    assert on_linux[3:5] == ["--network", "host"]
+    assert "--network" not in on_a_mac
+    for command, host in ((on_linux, "127.0.0.1"), (on_a_mac, "host.docker.internal")):
+        [mounted] = [argument.removesuffix(":/sandbox:ro") for argument in command if ":/sandbox:" in argument]
+        config = json.loads((Path(mounted) / Path(command[-1]).name).read_text())
+        assert config["api_url"] == f"http://{host}:{port}"  # ignore-https-check
+        assert Config.parse(config).on_loopback, "requests go there unencrypted"
 
 
 def test_a_port_that_is_taken_is_one_sentence(served):

@@ -96,7 +96,7 @@ def serving_demo(connection: duckdb.DuckDBPyConnection, directory: Path) -> Iter
         }
         config = directory / "sandbox.json"
         config.write_text(json.dumps(settings), encoding="utf-8")
-        print(f"No CONFIG given, so the sandbox is read, a stand-in for Ravan at {url}.", flush=True)
+        print("No CONFIG given: reading the sandbox, a stand-in for Ravan on this machine.", flush=True)
         if happened:
             told = ", ".join(f"{count} {event}" for event, count in happened.items())
             print(f"Since the last sync, its bookings have changed: {told}.", flush=True)

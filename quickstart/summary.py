@@ -124,7 +124,7 @@ def _print_bookings(
         table.add_column(column, justify="right")
     not_read = {each.organization_id for each in organizations if each.outcome != "read"}
     for org_id in sorted(counts)[:ROWS_SHOWN]:
-        none = "" if org_id in not_read else 0
+        none = "-" if org_id in not_read else 0
         table.add_row(_text(org_id), *(str(counts[org_id].get(column, none)) for column in columns))
     _print(console, table, len(counts))
 

@@ -6,9 +6,12 @@ import argparse
 import errno
 import json
 import shlex
+import shutil
 import signal
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
+from importlib.metadata import version
 from pathlib import Path
 
 from sandbox.server import ORGANIZATIONS, TOKEN, Sandbox, serving
@@ -17,6 +20,11 @@ DIRECTORY = Path("secrets") / "sandbox"
 """Not ``secrets`` itself, where Airbyte's tools look for the settings of a real account."""
 
 STREAMS = ("appointments", "organizations")
+
+HOST_OF_CONTAINER = "host.docker.internal"
+"""How a container addresses the machine that it runs on, in Docker Desktop and in podman's machine."""
+
+IMAGE = f"airbyte/source-ravan-calcom:{version('airbyte-source-ravan-calcom')}"
 
 
 def main() -> int:
@@ -38,16 +46,18 @@ def main() -> int:
         print(f"Ravan's sandbox is at {url}; its organizations are:")
         for name, org_id in ORGANIZATIONS.items():
             print(f"  {org_id}  {name}")
-        config, catalog = _write(url)
+        config, _, catalog = _write(url)
         print("Check them and read them, from another terminal:")
         print(f"  {_command('check', '--config', config)}")
-        print(f"  {_command('read', '--config', config, '--catalog', catalog)}", flush=True)
+        print(f"  {_command('read', '--config', config, '--catalog', catalog)}")
+        print("With the image that make image builds:")
+        print(f"  {_container_command(sys.platform)}", flush=True)
         signal.sigwait(stop_signals)
     return 0
 
 
-def _write(url: str) -> tuple[Path, Path]:
-    """Write the settings that point here, and a catalog that reads everything incrementally."""
+def _write(url: str) -> Sequence[Path]:
+    """Write the settings for this machine, those for a container, and a catalog that reads everything incrementally."""
     settings = {
         "access_token": TOKEN,
         "org_ids": [ORGANIZATIONS[name] for name in ("small", "medium", "busy", "empty")],
@@ -62,13 +72,26 @@ def _write(url: str) -> tuple[Path, Path]:
         }
         for name in STREAMS
     ]
+    contents = {
+        "config": settings,
+        "config-container": settings | {"api_url": url.replace("127.0.0.1", HOST_OF_CONTAINER)},
+        "catalog": {"streams": streams},
+    }
     DIRECTORY.mkdir(parents=True, exist_ok=True)
-    written = []
-    for name, content in (("config", settings), ("catalog", {"streams": streams})):
-        path = DIRECTORY / f"{name}.json"
-        path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        written.append(path)
-    return written[0], written[1]
+    for name, content in contents.items():
+        (DIRECTORY / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    return [DIRECTORY / f"{name}.json" for name in contents]
+
+
+def _container_command(platform: str) -> str:
+    """Docker's or podman's command that checks what is served, safe to paste into a shell."""
+    tool = "docker" if shutil.which("docker") or not shutil.which("podman") else "podman"
+    # On Linux a container reaches loopback only on the host's network; elsewhere containers run in a virtual machine,
+    # from which a name leads to the host.
+    network, config = (["--network", "host"], "config") if platform == "linux" else ([], "config-container")
+    volume = f"{DIRECTORY.resolve()}:/sandbox:ro"
+    command = [tool, "run", "--rm", *network, "-v", volume, IMAGE, "check", "--config", f"/sandbox/{config}.json"]
+    return shlex.join(command)
 
 
 def _command(*arguments: object) -> str:
