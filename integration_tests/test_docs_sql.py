@@ -1,12 +1,15 @@
-"""``docs/sql.md``: each query, run in DuckDB over what syncs have landed."""
+"""The queries of the documentation, run in DuckDB over what syncs have landed."""
 
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from datetime import timedelta
 
 import pytest
 
+from integration_tests.conftest import ENVIRONMENT
 from integration_tests.examples import ROOT, Reader
 from sandbox import Booking, generated
 
@@ -17,10 +20,26 @@ READ = "python messages.py read . -- source-ravan-calcom read --config config.js
 CAP = 50
 
 
-def queries() -> dict[str, str]:
-    """The SQL under each heading of the page."""
-    sections = re.split(r"(?m)^###? ", (ROOT / "docs" / "sql.md").read_text())
-    return {section.splitlines()[0]: "\n".join(re.findall(r"(?s)```sql\n(.*?)```", section)) for section in sections}
+def queries(page: str = "sql.md", kinds: str = " *[a-z]*") -> dict[str, str]:
+    """The SQL under each heading of the page, of these kinds."""
+    sections = re.split(r"(?m)^###? ", (ROOT / "docs" / page).read_text())
+    found = {each.splitlines()[0]: "\n".join(re.findall(rf"(?s)```sql{kinds}\n(.*?)```", each)) for each in sections}
+    return {heading: sql for heading, sql in found.items() if sql}
+
+
+def test_every_query_runs_as_printed_on_the_database_of_the_quick_start(tmp_path):
+    pytest.importorskip("airbyte", reason="PyAirbyte supports no Python above 3.12", exc_type=ImportError)
+    file = tmp_path / "sandbox.duckdb"
+    command = [sys.executable, "-m", "quickstart", "--database", file]
+    subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, check=True)
+    with duckdb.connect(str(file)) as connection:
+        printed = {heading: connection.execute(sql).fetchall() for heading, sql in queries(kinds="").items()}
+        empty = {heading for heading, rows in printed.items() if not rows}
+        assert empty == {"Gaps", "What a gap may hide"}, "the sandbox has something to show for every other query"
+        assert dict(printed["Names of organizations"])["Small"] == 37
+        connection.execute("USE ravan_calcom")
+        for sql in queries("ravan-calcom.md").values():
+            connection.execute(sql)
 
 
 def test_every_query_of_the_page_finds_what_is_there(connector, sandbox, tmp_path, monkeypatch):
@@ -36,9 +55,10 @@ def test_every_query_of_the_page_finds_what_is_there(connector, sandbox, tmp_pat
     sandbox.clock.set(now - timedelta(days=10))
     assert reader.run(READ).returncode == 0
     monkeypatch.chdir(reader.directory)
-    with duckdb.connect() as connection:  # before any hole, and whatever is null everywhere as yet
-        for section in queries().values():
-            connection.execute(section)
+    with duckdb.connect() as connection:  # before any gap, and whatever is null everywhere as yet
+        for kinds in (" files", "", " versions"):
+            for sql in queries(kinds=kinds).values():
+                connection.execute(sql)
     small.set_status("bk_1", "cancelled")
     sandbox.accounts["broken"].connected = False
     # More bookings have begun since than a window holds, and one of them was cancelled unseen.
@@ -54,8 +74,10 @@ def test_every_query_of_the_page_finds_what_is_there(connector, sandbox, tmp_pat
         def rows(heading):
             return connection.sql(page.pop(heading)).fetchall()
 
-        for statement in page.pop("One row per booking").split(";"):
-            connection.execute(statement)
+        connection.execute(queries(kinds=" files")["Tables that hold every version"])
+        latest = connection.sql(queries(kinds=" versions")["Tables that hold every version"])
+        assert {*latest.fetchall()} == {*connection.sql("FROM ravan_calcom.appointments").fetchall()}
+        del page["Tables that hold every version"], page["Names of organizations"]
         days = [row for row in rows("Bookings per day") if row[1] == ORG]
         alive = [booking for booking in small.bookings.values() if booking.status not in ("cancelled", "rejected")]
         assert sum(count for *_, count in days) == len(alive)
@@ -78,18 +100,17 @@ def test_every_query_of_the_page_finds_what_is_there(connector, sandbox, tmp_pat
             ("accepted", moved.start.replace(tzinfo=None)),
             ("cancelled", moved.start.replace(tzinfo=None)),
         ]
-        [broken] = rows("Broken organizations")
-        assert (broken[0], broken[2]) == ("broken", "not_connected")
-        assert broken[1] is not None
+        [(org_id, last_read_at, kind, _)] = rows("Skipped organizations")
+        assert (org_id, kind) == ("broken", "not_connected")
+        assert last_read_at is not None
 
-        [hole] = rows("Holes")
-        org_id, opened, closed, _ = hole
+        assert rows("Organizations not read lately") == [], "each was read today"
+        [(org_id, opened, closed, _)] = rows("Gaps")
         assert org_id == "large"
         assert now.replace(tzinfo=None) - timedelta(days=10, minutes=1) < opened < closed < now.replace(tzinfo=None)
-        hidden = rows("What a hole may hide")
+        hidden = rows("What a gap may hide")
         assert hidden
         assert {row[0] for row in hidden} == {"large"}
         assert all(opened <= start <= closed for _, _, start, _ in hidden)
-        for _, uid, *_ in hidden:
-            assert uid in large.bookings
-    assert [heading for heading, sql in page.items() if sql] == [], "a query that no test runs"
+        assert {uid for _, uid, *_ in hidden} <= set(large.bookings)
+    assert page == {}, "a query that no test runs"
