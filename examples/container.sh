@@ -7,3 +7,6 @@ if ! security=$(docker info --format '{{.SecurityOptions}}' 2>/dev/null); then
 elif [[ $security == *rootless* ]]; then
   container=(docker run --rm) # its root is you
 fi
+# Further options of docker run, such as "--memory 1g --env HTTPS_PROXY".
+read -ra options <<< "${CONTAINER_OPTIONS:-}"
+container+=(${options[@]+"${options[@]}"}) # an empty array is unset to the bash of macOS

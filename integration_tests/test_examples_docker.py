@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
-from integration_tests.examples import Reader, commands
+from integration_tests.examples import ROOT, Reader, commands
 from integration_tests.image import require_image
 from sandbox import ORGANIZATIONS, TOKEN, generated
 
@@ -143,3 +144,13 @@ def test_the_container_is_you_whatever_runs_it(tmp_path, docker, uid, expected):
     reader.tool("id", f"#!/bin/sh\necho {uid}\n")
     assert reader.run(COMMAND).returncode == 0
     assert (tmp_path / "ran").read_text().startswith(expected)
+
+
+def test_options_of_the_container_come_from_a_variable():
+    show = '. examples/container.sh; printf "%s|" "${container[@]}"'
+
+    def shown(options: str) -> str:
+        command, environment = ["bash", "-euo", "pipefail", "-c", show], {**os.environ, "CONTAINER_OPTIONS": options}
+        return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
+
+    assert shown("--memory 1g") == shown("") + "--memory|1g|"
