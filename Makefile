@@ -8,6 +8,10 @@ PORT ?=
 ARGS ?=
 BIN := $(VENV)/bin
 
+# make takes "config=x" for a variable that nothing reads.
+$(foreach name,python venv config database port args,$(if $(filter command%,$(origin $(name))),\
+  $(error Nothing reads $(name)=…; write it in capitals: $(shell echo $(name) | tr a-z A-Z)=…)))
+
 .DEFAULT_GOAL := help
 .PHONY: help sync sandbox unit test format lint lock package image bench clean
 

@@ -209,7 +209,10 @@ def refusal(config: Path | None, database: Path | None) -> str:
 
 def test_what_can_not_begin_is_refused_in_a_sentence(tmp_path):
     nowhere = tmp_path / "nowhere" / "a.duckdb"
-    assert refusal(None, nowhere) == f"{nowhere} can't be opened: No such file or directory."
+    assert (
+        refusal(None, nowhere)
+        == f"{nowhere} can't be opened: No such file or directory. For another file: make sync DATABASE=path"
+    )
     assert not nowhere.parent.exists()
     schema = tmp_path / "ravan_calcom.v2.duckdb"
     assert refusal(None, schema).endswith("from its schema ravan_calcom: give the file another name.")

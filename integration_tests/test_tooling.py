@@ -119,6 +119,12 @@ def test_a_named_interpreter_is_taken_or_refused(stand, extra, version, fits):
     assert done.stderr == ("" if fits else f"{refusal}make PYTHON=python3.12 …\n")
 
 
+def test_a_named_interpreter_that_is_not_there_is_said_to_be_missing(stand):
+    done = stand.run(SCRIPTS / "python", "quickstart", "pythonX")
+    assert done.returncode == 1
+    assert "and pythonX is missing. Name another one: make PYTHON=python3.12 …" in done.stderr
+
+
 FETCHING = """
 case "$2" in
   install) exit {code} ;;
@@ -163,7 +169,7 @@ def test_where_nothing_can_be_fetched_the_command_to_install_one_is_named(stand,
 MAKES_VENVS = """
 case "$*" in
   --version) echo "Python {version}" ;;
-  "-m venv "*) mkdir -p "$3/bin"; cp "$0" "$3/bin/python"; cp "$(dirname "$0")/uv" "$3/bin/uv.later" ;;
+  *"venv.main"*) mkdir -p "$3/bin"; cp "$0" "$3/bin/python"; cp "$(dirname "$0")/uv" "$3/bin/uv.later" ;;
   "-m pip install "*) cat > "$(dirname "$0")/pip.stdin"; mv "$(dirname "$0")/uv.later" "$(dirname "$0")/uv" ;;
 esac
 """
@@ -175,7 +181,7 @@ def test_an_environment_is_made_of_locked_versions_alone(stand, copy):
     done = stand.run(copy / "scripts" / "venv", "", copy / ".venv", "tests")
     assert done.returncode == 0, done.stderr
     assert "Making" in done.stderr
-    assert "1 GB of packages" in done.stderr, "what is about to be installed is named"
+    assert "packages of the tests extra, about 1 GB" in done.stderr, "what is about to be installed is named"
     [pip] = [call for call in stand.calls("python3") if call.startswith("-m pip install")]
     assert "--no-deps --require-hashes" in pip
     pinned = (copy / ".venv" / "bin" / "pip.stdin").read_text()
@@ -272,6 +278,20 @@ def test_help_names_every_target():
     assert set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE)) == {"help", *targets.split()}
     done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
     assert re.findall(r"^make (\w+) ", done.stdout, re.MULTILINE) == targets.split()
+
+
+def test_a_variable_in_lower_case_is_refused():
+    command = ["make", "--dry-run", "sync", "config=x"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "Nothing reads config=…; write it in capitals: CONFIG=…." in done.stderr
+
+
+def test_an_image_that_can_not_be_built_names_the_missing_base_image(stand, copy):
+    stand.put("docker", UNREACHABLE)
+    done = stand.run(copy / "scripts" / "image")
+    assert done.returncode == image.UNAVAILABLE
+    assert "name a copy of it with BASE_IMAGE" in done.stderr
 
 
 UNREACHABLE = """

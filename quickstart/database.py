@@ -51,4 +51,4 @@ def _in_words(database: Path, reason: str) -> str:
         return (
             f"{database} is open in another program ({locked[1]}, process {locked[2]}). Close it there, and try again."
         )
-    return f"{database} can't be opened: {_CANNOT_OPEN.sub('', reason)}."
+    return f"{database} can't be opened: {_CANNOT_OPEN.sub('', reason)}. For another file: make sync DATABASE=path"
