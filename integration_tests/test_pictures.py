@@ -13,7 +13,7 @@ pytest.importorskip("rich", reason="the pictures are drawn with rich", exc_type=
 
 DOCS = Path(__file__).parents[1] / "docs"
 
-PICTURES = [DOCS / "sync.svg", DOCS / "windows.svg"]
+PICTURES = [DOCS / "sync.svg", DOCS / "windows.svg", DOCS / "coverage.svg"]
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +42,14 @@ def test_the_windows_are_as_their_script_draws_them(pictures):
     assert (DOCS / "windows.svg").read_text(encoding="utf-8") == pictures.windows()
 
 
+def test_the_windows_tell_what_a_filter_shows_from_what_only_the_unfiltered_request_does(pictures):
+    drawn = {
+        path.get("class"): path.get("d") for path in ElementTree.fromstring(pictures.windows()).iter() if path.get("d")
+    }
+    assert all(drawn[kind].count("M") > 50 for kind in ("seen", "unfiltered", "unseen"))
+    assert len(drawn["seen"]) > len(drawn["unfiltered"])
+
+
 def test_the_windows_are_those_that_are_read(pictures):
     from source_ravan_calcom.bookings.windows import WINDOWS
 
@@ -50,10 +58,9 @@ def test_the_windows_are_those_that_are_read(pictures):
 
 def test_the_sync_shows_what_a_sync_prints_today():
     printed = words((DOCS / "sync.svg").read_text(encoding="utf-8"))
-    for title in ("Bookings by organization and status", "Next appointments", "How each organization was read"):
-        assert title in printed
-    assert "7 bookings are new or changed, in sandbox.duckdb; to query it:" in printed
-    assert "skipped: not connected" in printed
+    assert "Since the last sync, its bookings have changed: 1 cancelled, 1 moved, 4 made." in printed
+    assert "Bookings by organization and status" in printed
+    assert "7 rows are new or changed, in sandbox.duckdb. To query it:" in printed
 
 
 def test_a_terminal_shows_what_was_printed_in_its_colours(pictures):
