@@ -43,9 +43,8 @@ def test_the_windows_are_as_their_script_draws_them(pictures):
 
 
 def test_the_windows_tell_what_a_filter_shows_from_what_only_the_unfiltered_request_does(pictures):
-    drawn = {
-        path.get("class"): path.get("d") for path in ElementTree.fromstring(pictures.windows()).iter() if path.get("d")
-    }
+    elements = ElementTree.fromstring(pictures.windows()).iter()
+    drawn = {element.get("class"): element.get("d") for element in elements if element.get("d")}
     assert all(drawn[kind].count("M") > 50 for kind in ("seen", "unfiltered", "unseen"))
     assert len(drawn["seen"]) > len(drawn["unfiltered"])
 
