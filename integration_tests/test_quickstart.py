@@ -176,6 +176,8 @@ def test_a_run_that_is_stopped_says_so_and_leaves_nothing(connector, sandbox, tm
     assert [path for path in left if TOKEN in path.read_text(errors="replace")] == []
     if number != signal.SIGKILL:
         assert left == []
+        running = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+        assert str(config) not in running, "the connector's processes are ended too"
     assert config.read_text() == before, "the settings stay the user's own"
 
 
