@@ -1,181 +1,224 @@
 from __future__ import annotations
 
 import base64
+import json
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from hashlib import blake2b
-from types import SimpleNamespace
 
 import orjson
 import pytest
-from airbyte_cdk.models import (
-    AirbyteStateBlob,
-    AirbyteStateMessage,
-    AirbyteStateType,
-    AirbyteStreamState,
-    StreamDescriptor,
-)
-from airbyte_cdk.sources.message import InMemoryMessageRepository
 
-from source_ravan_calcom import changes
-from source_ravan_calcom.bookings.records import Row
-from source_ravan_calcom.bookings.memory import STATES_PER_SYNC, ChangeCursor, Known, SendAll, SendNone, remembered
-from source_ravan_calcom.bookings.coverage import Covered
-from source_ravan_calcom.bookings.records import FINGERPRINT_BYTES, fingerprint, utc_text
+from source_ravan_calcom.bookings import memory
+from source_ravan_calcom.bookings.coverage import UPGRADED
+from source_ravan_calcom.bookings.memory import STATES_PER_SYNC, Seen, State, parsed
+from source_ravan_calcom.bookings.records import FINGERPRINT_BYTES, utc_text
+from source_ravan_calcom.bookings.windows import WINDOWS, Covered, Reading, fingerprint_of, packed
 
 AT = datetime(2026, 6, 1, 12, 0, 0, 5000, tzinfo=timezone.utc)
 ROW = {"id": "1", "status": "accepted", "extra": {"a": 1, "b": [1, 2]}}
+OTHER = {"id": "2", "status": "cancelled"}
 
 
-def cursor(org_ids, state=None):
-    messages = InMemoryMessageRepository()
-    return ChangeCursor("appointments", org_ids, remembered(state or {}), messages), messages
+def compared(rows, before: Seen | None = None, past=()) -> memory.Delivery:
+    """A delivery of rows from ``upcoming`` and from ``past``."""
+    reading = Reading(("upcoming", "past"), before)
+    for each in (rows, past):
+        reading.take([dict(row) for row in each], AT, AT)
+    return memory.compare(reading.bookings(), before, ("upcoming", "past"), AT)
 
 
-def partition(org_id, *, has_delivered=True):
-    return SimpleNamespace(to_slice=lambda: {"org_id": org_id, "has_delivered": has_delivered})
+def saved(state: State) -> dict:
+    """The state as the platform hands it to the next sync."""
+    return json.loads(json.dumps(state.due(at_end=True)))
 
 
-def deliver(made, org_id, *rows, covered=None):
-    sent = made.unsent(org_id, list(rows))
-    made.remember(org_id, AT, covered)
-    made.close_partition(partition(org_id))
-    return sent
+def state_of(seen: Seen) -> dict:
+    state = State(["a"], {})
+    state.keep("a", seen, delivered=True)
+    return saved(state)
 
 
-def states(messages):
-    return [vars(message.state.stream.stream_state) for message in messages.consume_queue()]
+def kept(state: State, org_id: str) -> None:
+    state.keep(org_id, Seen(packed([fingerprint_of(ROW)]), AT), delivered=True)
 
 
 def test_what_was_sent_is_known_in_the_next_sync():
-    first, messages = cursor(["a"])
-    assert deliver(first, "a", ROW, {"id": "2"}) == [ROW, {"id": "2"}]
-    second, _ = cursor(["a"], states(messages)[-1])
-    assert second.unsent("a", [{"id": "2"}, {**ROW, "status": "cancelled"}, ROW]) == [{**ROW, "status": "cancelled"}]
+    first = compared([ROW], past=[OTHER])
+    assert first.rows == [ROW, OTHER]
+    before = parsed(state_of(first.seen))["a"]
+    assert before == first.seen
+    changed = {**ROW, "status": "cancelled"}
+    assert compared([OTHER, changed], before).rows == [changed]
+    assert compared([], before, past=[OTHER, ROW]).rows == [], "whichever window shows it"
 
 
 def test_a_row_that_left_the_windows_is_forgotten():
-    first, messages = cursor(["a"])
-    deliver(first, "a", ROW, {"id": "2"})
-    second, messages = cursor(["a"], states(messages)[-1])
-    deliver(second, "a", ROW)
-    second.ensure_at_least_one_state_emitted()
-    third, _ = cursor(["a"], states(messages)[-1])
-    assert third.unsent("a", [ROW, {"id": "2"}]) == [{"id": "2"}]
+    second = compared([ROW], compared([ROW, OTHER]).seen)
+    assert compared([ROW, OTHER], second.seen).rows == [OTHER]
 
 
 def test_the_state_holds_no_attendee():
-    first, messages = cursor(["a"])
-    deliver(first, "a", {"id": "1", "attendee_email": "x@example.com"})
-    [state] = states(messages)
+    state = state_of(compared([{"id": "1", "attendee_email": "x@example.com"}]).seen)
     assert set(state) == {"version", "organizations"}
     assert set(state["organizations"]["a"]) == {"sent", "synced_at"}
     assert len(base64.b64decode(state["organizations"]["a"]["sent"])) == FINGERPRINT_BYTES
 
 
 def test_a_booking_weighs_eight_characters():
-    first, messages = cursor(["a"])
-    deliver(first, "a", *({"id": str(number)} for number in range(300)))
-    [state] = states(messages)
-    assert len(state["organizations"]["a"]["sent"]) == 8 * 300
+    rows = [{"id": str(number)} for number in range(300)]
+    [entry] = state_of(compared(rows[:200], past=rows[200:]).seen)["organizations"].values()
+    assert (len(entry["sent"]), len(entry["settled"])) == (8 * 200, 8 * 100)
 
 
 def test_the_same_rows_give_the_same_state():
-    one, first = cursor(["a"])
-    deliver(one, "a", ROW, {"id": "2"})
-    other, second = cursor(["a"])
-    deliver(other, "a", {"id": "2"}, ROW)
-    assert states(first) == states(second)
+    assert compared([ROW, OTHER]).seen == compared([OTHER, ROW]).seen
 
 
 @pytest.mark.parametrize(
-    "covered", [None, Covered(AT, None), Covered(AT, AT - timedelta(days=1)), Covered(AT, None, ("past", "cancelled"))]
+    "fields",
+    [
+        {},
+        {"covered": Covered(AT, None)},
+        {"covered": Covered(AT, AT - timedelta(days=1))},
+        {"covered": Covered(AT, None, ("past", "cancelled"))},
+        {"gap": (AT, AT + timedelta(hours=1), AT + timedelta(hours=2))},
+        {"settled": packed([fingerprint_of(OTHER)])},
+        {"limit": 100},
+        {"cap": 50},
+        {"shows_pending": True},
+        {"is_doubted": True},
+        {"is_old": True},
+    ],
 )
-def test_what_is_covered_is_kept(covered):
-    first, messages = cursor(["a"])
-    deliver(first, "a", ROW, covered=covered)
-    second, _ = cursor(["a"], orjson.loads(orjson.dumps(states(messages)[-1])))
-    assert second.known("a") == Known(base64.b64encode(fingerprint(ROW)).decode(), AT, covered)
+def test_what_is_remembered_of_an_organization_comes_back(fields):
+    seen = Seen(packed([fingerprint_of(ROW)]), AT, **fields)
+    assert parsed(state_of(seen)) == {"a": seen}
 
 
-def test_nothing_is_remembered_before_the_rows_are_on_their_way():
-    made, _ = cursor(["a"])
-    made.unsent("a", [ROW])
-    made.remember("a", AT, None)
-    made.close_partition(partition("a", has_delivered=False))  # an attempt before, which failed
-    assert made.known("a") is None
-    assert made.state["organizations"] == {}
+def test_the_limit_and_the_cap_of_the_api_are_remembered():
+    reading = Reading(())
+    reading.lower_limit()
+    reading.take([{"id": str(number)} for number in range(50)], AT, AT)
+    while not reading.is_done:
+        rows = [{"id": f"{reading.next}{number}"} for number in range(50)]
+        reading.take(rows, AT, AT)
+    seen = memory.compare(reading.bookings(), None, (), AT).seen
+    assert (seen.limit, seen.cap) == (100, 50)
+    assert compared([ROW]).seen.limit is None
 
 
 def test_an_organization_that_was_not_read_keeps_its_old_state():
-    first, messages = cursor(["a"])
-    deliver(first, "a", ROW)
-    state = states(messages)[-1]
-    second, messages = cursor(["a"], state)
-    second.close_partition(partition("a", has_delivered=False))
-    second.ensure_at_least_one_state_emitted()
-    assert states(messages) == [state]
+    before = state_of(compared([ROW]).seen)
+    state = State(["a"], parsed(before))
+    assert saved(state) == before
 
 
 def test_a_removed_organization_is_dropped():
-    first, messages = cursor(["a", "b"])
-    deliver(first, "a", ROW)
-    deliver(first, "b", ROW)
-    second, messages = cursor(["b"], states(messages)[-1])
-    second.ensure_at_least_one_state_emitted()
-    assert set(states(messages)[-1]["organizations"]) == {"b"}
+    state = State(["a", "b"], {})
+    kept(state, "a")
+    kept(state, "b")
+    assert set(saved(State(["b"], parsed(saved(state))))["organizations"]) == {"b"}
 
 
 def test_a_printed_state_does_not_change_any_more():
-    first, messages = cursor([str(number) for number in range(STATES_PER_SYNC)])
-    deliver(first, "0", ROW)
-    queued = list(messages.consume_queue())
-    deliver(first, "1", ROW)
-    assert list(vars(queued[0].state.stream.stream_state)["organizations"]) == ["0"]
+    state = State([str(number) for number in range(STATES_PER_SYNC)], {})
+    kept(state, "0")
+    printed = state.due()
+    kept(state, "1")
+    assert [*printed["organizations"]] == ["0"]
 
 
 @pytest.mark.parametrize("count", [1, 3, 10, 25, 1000])
 def test_states_are_few_and_the_last_one_is_whole(count):
     org_ids = [str(number) for number in range(count)]
-    first, messages = cursor(org_ids)
+    state, printed = State(org_ids, {}), []
     for org_id in org_ids:
-        deliver(first, org_id, ROW)
-    first.ensure_at_least_one_state_emitted()
-    printed = states(messages)
+        kept(state, org_id)
+        printed += [each for each in [state.due()] if each]
+    printed += [each for each in [state.due(at_end=True)] if each]
     assert 1 <= len(printed) <= STATES_PER_SYNC + 1
     assert sorted(printed[-1]["organizations"]) == sorted(org_ids)
-    assert len(printed) == len({len(state["organizations"]) for state in printed}), "none is printed twice"
+    assert len(printed) == len({len(each["organizations"]) for each in printed}), "none is printed twice"
 
 
 def test_an_unchanged_sync_prints_one_state():
-    org_ids = [str(number) for number in range(100)]
-    first, messages = cursor(org_ids)
-    for org_id in org_ids:
-        deliver(first, org_id, ROW)
-    first.ensure_at_least_one_state_emitted()
-    second, messages = cursor(org_ids, states(messages)[-1])
-    for org_id in org_ids:
-        deliver(second, org_id, ROW)
-    assert states(messages) == []
-    second.ensure_at_least_one_state_emitted()
-    assert len(states(messages)) == 1
+    state = State([str(number) for number in range(100)], {})
+    for number in range(100):
+        state.keep(str(number), Seen("", AT), delivered=False)
+        assert state.due() is None
+    assert state.due(at_end=True)
+    assert state.due(at_end=True) is None
 
 
-def test_full_refresh_sends_everything_and_an_unselected_stream_nothing():
-    rows: list[Row] = [ROW, {"id": "2"}]
-    assert SendAll().unsent("a", rows) == rows
-    assert SendNone().unsent("a", rows) == []
-    assert SendAll().known("a") is None
+def old_hash(row, size=9) -> bytes:
+    """A fingerprint of version 1, or with fewer bytes of version 2."""
+    return blake2b(orjson.dumps(row, option=orjson.OPT_SORT_KEYS), digest_size=9).digest()[:size]
 
 
-def version_1(*rows):
-    marks = sorted(blake2b(orjson.dumps(row, option=orjson.OPT_SORT_KEYS), digest_size=9).digest() for row in rows)
-    return {"version": 1, "organizations": {"a": base64.b64encode(b"".join(marks)).decode()}}
+def version_1(*rows) -> dict:
+    content = b"".join(sorted(old_hash(row) for row in rows))
+    return {"version": 1, "organizations": {"a": base64.b64encode(content).decode()}}
 
 
-def test_a_state_of_version_1_goes_on_working():
-    made, _ = cursor(["a"], version_1(ROW, {"id": "2"}))
-    assert made.unsent("a", [{"id": "2"}, {"id": "3"}, ROW]) == [{"id": "3"}]
-    assert made.known("a").covered is None
+def version_2(*rows, **fields) -> dict:
+    content = b"".join(sorted(old_hash(row, 6) for row in rows))
+    entry = {"sent": base64.b64encode(content).decode(), "synced_at": utc_text(AT), **fields}
+    return {"version": 2, "organizations": {"a": entry}}
+
+
+@pytest.mark.parametrize("state", [version_1(ROW, OTHER), version_2(ROW, OTHER)])
+def test_an_upgrade_sends_nothing_again(state):
+    before = parsed(state)["a"]
+    new = {"id": "3"}
+    delivery = compared([OTHER, new, ROW], before)
+    assert delivery.rows == [new]
+    after = parsed(state_of(delivery.seen))["a"]
+    assert not after.is_old
+    assert compared([OTHER, new, ROW], after).rows == []
+
+
+def test_an_upgrade_begins_coverage_anew_once_and_says_so():
+    over = [
+        {
+            **ROW,
+            "id": str(number),
+            "start_time": f"2026-05-0{number}T10:00:00Z",
+            "end_time": f"2026-05-0{number}T11:00:00Z",
+        }
+        for number in range(1, 9)
+    ]
+    fields = {"read_at": "2026-05-31T12:00:00.000Z", "covered_from": None, "statuses": []}
+
+    def read(before):
+        reading = Reading((), before)
+        reading.take([dict(row) for row in over], AT, AT)
+        assert reading.is_done
+        return memory.compare(reading.bookings(), before, (), AT)
+
+    first = read(parsed(version_2(*over, **fields))["a"])
+    assert (first.claim.reason, first.claim.is_first, first.rows) == (UPGRADED, True, [])
+    assert read(first.seen).claim.reason == ""
+    assert read(parsed(version_1(*over))["a"]).claim.reason == "", "version 1 claimed nothing"
+
+
+@pytest.mark.parametrize("state", [version_1(ROW), version_2(ROW)])
+def test_an_organization_that_fails_after_an_upgrade_keeps_what_its_old_state_held(state):
+    again = saved(State(["a"], parsed(state)))
+    assert again["version"] == 3
+    assert again["organizations"]["a"]["version"] == 2
+    assert parsed(again) == parsed(state)
+    assert compared([ROW], parsed(again)["a"]).rows == []
+
+
+def test_a_large_account_in_an_old_state_is_read_through_its_windows_right_away():
+    rows = [{"id": str(number)} for number in range(200)]
+    reading = Reading((), parsed(version_2(*rows))["a"])
+    asked = []
+    while not reading.is_done:
+        asked.append(reading.next)
+        reading.take([], AT, AT)
+    assert asked == [window.status for window in WINDOWS]
 
 
 GOOD = {"sent": ""}
@@ -184,75 +227,88 @@ GOOD = {"sent": ""}
 @pytest.mark.parametrize(
     ("state", "problem"),
     [
-        ({"version": 99, "organizations": {}}, "it has version 99, this connector writes version 2"),
+        ({"version": 99, "organizations": {}}, "it has version 99, this connector writes version 3"),
         ({"version": True, "organizations": {}}, "it has version True"),
         ({"organizations": {}}, "it has no version"),
         ({"version": [2], "organizations": {}}, "it has no version"),
         ({"synced_at": "2026-01-01"}, "it has no version"),
-        ({"version": 2, "organizations": []}, "it holds no organizations"),
+        ({"version": 3, "organizations": []}, "it holds no organizations"),
         ({"version": 1, "organizations": {"a": "!!!!"}}, "its entry for organization a is damaged"),
         ({"version": 1, "organizations": {"a": "A" * 20}}, "organization a is damaged"),
         ({"version": 1, "organizations": {"a": 7}}, "organization a is damaged"),
-        ({"version": 2, "organizations": {"a": None}}, "organization a is damaged"),
-        ({"version": 2, "organizations": {"a": {}}}, "organization a is damaged"),
-        ({"version": 2, "organizations": {"a": {"sent": "!!!!"}}}, "organization a is damaged"),
-        ({"version": 2, "organizations": {"a": {"sent": "QUJD"}}}, "organization a is damaged"),
-        ({"version": 2, "organizations": {"a": {**GOOD, "synced_at": "soon"}}}, "organization a is damaged"),
-        ({"version": 2, "organizations": {"a": {**GOOD, "read_at": 5, "covered_from": None}}}, "a is damaged"),
-        ({"version": 2, "organizations": {"a": {**GOOD, "read_at": utc_text(AT)}}}, "a is damaged"),
-        (
-            {
-                "version": 2,
-                "organizations": {"a": {**GOOD, "read_at": utc_text(AT), "covered_from": None, "statuses": [1]}},
-            },
-            "organization a is damaged",
+        *(
+            ({"version": version, "organizations": {"a": entry}}, "organization a is damaged")
+            for version in (2, 3)
+            for entry in (
+                None,
+                {},
+                {"sent": "!!!!"},
+                {"sent": "QUJD"},
+                {**GOOD, "settled": "QUJD"},
+                {**GOOD, "synced_at": "soon"},
+                {**GOOD, "read_at": 5, "covered_from": None},
+                {**GOOD, "read_at": utc_text(AT)},
+                {**GOOD, "read_at": utc_text(AT), "covered_from": None, "statuses": [1]},
+                {**GOOD, "gap": [utc_text(AT)]},
+                {**GOOD, "gap": [utc_text(AT), utc_text(AT), 3]},
+                {**GOOD, "limit": 0},
+                {**GOOD, "limit": 201},
+                {**GOOD, "cap": "100"},
+            )
         ),
     ],
 )
 def test_a_state_that_is_not_ours_is_refused_with_what_is_wrong(state, problem):
     with pytest.raises(ValueError, match=problem):
-        remembered(state)
+        parsed(state)
 
 
-@pytest.mark.parametrize("state", [{}, {"__ab_no_cursor_state_message": True}])
-def test_no_state_is_a_first_sync(state):
-    assert remembered(state) == {}
+def test_no_state_is_a_first_sync():
+    assert parsed({}) == {}
 
 
-def message(kind=AirbyteStateType.STREAM, name="appointments", blob=None, data=None):
-    stream = AirbyteStreamState(StreamDescriptor(name), AirbyteStateBlob(blob) if blob is not None else None)
-    return AirbyteStateMessage(type=kind, stream=stream, data=data)
-
-
-def test_each_stream_gets_its_own_state():
-    found = changes.stream_states([message(blob={"version": 2}), message(name="organizations", blob={"version": 1})])
-    assert found == {"appointments": {"version": 2}, "organizations": {"version": 1}}
-    assert changes.stream_states(None) == changes.stream_states([]) == changes.stream_states([message()]) == {}
-
-
-@pytest.mark.parametrize(
-    ("odd", "problem"),
-    [
-        (message(kind=None, blob={}), "it is without a type, not STREAM"),
-        (AirbyteStateMessage(type=AirbyteStateType.STREAM), "it names no stream"),
-        (message(kind=AirbyteStateType.GLOBAL), "it is GLOBAL, not STREAM"),
-        (message(kind=AirbyteStateType.LEGACY), "it is LEGACY, not STREAM"),
-        (message(kind=changes.UNREADABLE, data={"problem": "JSONDecodeError"}), "JSONDecodeError"),
-    ],
-)
-def test_a_message_that_is_no_stream_state_is_refused(odd, problem):
-    with pytest.raises(ValueError, match=problem):
-        changes.stream_states([odd])
+def test_the_state_of_organizations_comes_back_and_what_is_not_understood_is_left_out():
+    state = memory.organizations_state({"a": AT})
+    assert memory.last_reads(state) == {"a": AT}
+    assert memory.last_reads({**state, "version": 2}) == {}
+    assert memory.last_reads({**state, "organizations": [1]}) == {}
+    assert memory.last_reads({**state, "organizations": {"a": utc_text(AT), "b": "soon"}}) == {"a": AT}
 
 
 def test_after_the_end_of_the_calendar_comes_its_end():
     end = datetime.max.replace(tzinfo=timezone.utc)
-    assert AT < changes.later_than(end.replace(microsecond=999000), AT) <= end
-    assert AT < changes.later_than(end, AT) <= end
+    assert AT < memory.later_than(end.replace(microsecond=999000), AT) <= end
+    assert AT < memory.later_than(end, AT) <= end
 
 
 def test_a_clock_that_was_set_back_does_not_make_a_newer_version_the_older():
-    assert changes.later_than(None, AT) == AT
-    assert changes.later_than(AT - timedelta(hours=1), AT) == AT
-    assert changes.later_than(AT, AT) > AT
-    assert changes.later_than(AT + timedelta(hours=1), AT) > AT + timedelta(hours=1)
+    assert memory.later_than(None, AT) == AT
+    assert memory.later_than(AT - timedelta(hours=1), AT) == AT
+    assert memory.later_than(AT, AT) > AT
+    assert memory.later_than(AT + timedelta(hours=1), AT) > AT + timedelta(hours=1)
+
+
+def test_missing_bookings_keep_what_was_remembered_for_one_more_sync():
+    over = [
+        {
+            **ROW,
+            "id": str(number),
+            "start_time": f"2026-05-0{number}T10:00:00Z",
+            "end_time": f"2026-05-0{number}T11:00:00Z",
+        }
+        for number in range(1, 9)
+    ]
+
+    def read(rows, before):
+        reading = Reading((), before)
+        while not reading.is_done:
+            reading.take([dict(row) for row in rows if reading.next in (None, "past")], AT, AT)
+        return memory.compare(reading.bookings(), before, (), AT)
+
+    before = read(over, None).seen
+    once = read(over[:4], before)
+    assert once.claim.coverage == "unknown"
+    assert once.seen == replace(before, synced_at=AT, is_doubted=True)
+    assert read(over, once.seen).claim.reason == "", "they came back"
+    twice = read(over[:4], once.seen)
+    assert (twice.claim.coverage, twice.seen.is_doubted) == ("complete", False)

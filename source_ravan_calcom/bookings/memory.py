@@ -258,7 +258,7 @@ def _count(number: Any) -> int | None:
 
 
 def _point(text: Any) -> datetime:
-    at = moment(text)
+    at = moment(text) if isinstance(text, str) else None
     if at is None:
         raise ValueError
     return at
