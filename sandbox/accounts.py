@@ -8,6 +8,7 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
+from functools import lru_cache
 from itertools import groupby, islice
 
 DEAD = ("cancelled", "rejected")
@@ -237,7 +238,12 @@ class Account:
         }
 
     def _time(self, at: datetime) -> str:
-        return f"{at.isoformat()[:19]}{'.000' if self.milliseconds else ''}Z"
+        return f"{_seconds(at)}{'.000' if self.milliseconds else ''}Z"
+
+
+@lru_cache(100_000)
+def _seconds(at: datetime) -> str:
+    return at.isoformat()[: len("2026-03-25T14:00:00")]
 
 
 _ZONES = ("America/New_York", "Europe/Berlin", "Asia/Kolkata", "UTC", "America/Sao_Paulo")

@@ -250,7 +250,7 @@ class World:
         self._first = self._note()
         now = self.life.now
         self._starts = {booking.uid: booking.start for booking in self.account.bookings.values()}
-        self._chosen = {uid_ for uid_ in self._starts if self._shows(uid_)}
+        self._chosen = {uid_ for uid_ in self._starts if self._shows(uid_)} if self.statuses else set()
         before = self.seen
         bookings = read(self.account, now, self.statuses, self.cap, self._meanwhile, before)
         self.last = bookings
@@ -342,8 +342,10 @@ class World:
         """Remember what is true at this moment; returns its number."""
         self._notes += 1
         for booking in self.account.bookings.values():
-            log = self._log.setdefault(booking.uid, [])
-            if not log or log[-1][1] != booking.status:
+            log = self._log.get(booking.uid)
+            if log is None:
+                self._log[booking.uid] = [(self._notes, booking.status)]
+            elif log[-1][1] != booking.status:
                 log.append((self._notes, booking.status))
         return self._notes
 
@@ -483,7 +485,7 @@ CHOSEN: tuple[tuple[str, ...], ...] = (
 
 def world_of(rng: random.Random, cap: int = 0) -> World:
     """A world drawn by chance; with small caps mostly, because they show the same sooner."""
-    cap = cap or rng.choice((50, 50, 50, 50, 99, 100, 101, 199, 200))
+    cap = cap or rng.choice((*[50] * 12, 99, 100, 101, 199, 200))
     return World(
         rng.getrandbits(32),
         int(cap * rng.choice((0, 0.02, 0.3, 0.9, 0.98, 1, 1.02, 1.5, 3, 6))),

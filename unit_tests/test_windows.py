@@ -299,6 +299,20 @@ def test_a_settled_booking_leaves_a_window_only_if_another_one_comes_in(past, mi
     assert read(account, START, before=before).missing == (0 if not missing else missing + 1)
 
 
+def test_windows_that_lack_what_the_unfiltered_response_shows_are_found_out_in_a_first_reading():
+    account = account_of(250, hours_ahead=-500)
+    account.short["past"] = 30
+    bookings = read(account, START)
+    assert bookings.is_torn
+    assert not read(account_of(250, hours_ahead=-500), START).is_torn
+    assert not read(account_of(97, hours_ahead=-500), START).is_torn
+
+
+def test_rows_beyond_a_cut_are_missed_by_nobody():
+    account = large()
+    assert read(account, START, before=seen_of(account)).missing == 0, "those that only unfiltered showed"
+
+
 # Refused windows and limits.
 
 

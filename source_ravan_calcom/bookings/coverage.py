@@ -115,6 +115,8 @@ def claim(bookings: Bookings, statuses: Sequence[str], before: Seen | None) -> C
         if not before.is_doubted:
             return Claim(UNKNOWN, kept=covered, reason=FEWER)
         covered, reason = None, FEWER
+    if bookings.is_torn:
+        return Claim(UNKNOWN, doubts=("unfiltered: it shows bookings that no window shows",), kept=covered)
     ahead = min((start for window, start in bookings.cut.items() if not window.looks_back), default=None)
     start = _start(bookings, covered, reason)
     return Claim(
@@ -155,8 +157,6 @@ def _doubts(bookings: Bookings) -> tuple[str, ...]:
         if status in BY_STATUS and bookings.evidence[status].disorder
     ]
     doubts += [f"{status}: Ravan refused it" for status in bookings.refused]
-    if bookings.is_torn:
-        doubts.append("unfiltered: it shows bookings that no window shows")
     return tuple(doubts)
 
 

@@ -532,14 +532,14 @@ class Reading:
         shown = {uid_mark(uid) for uid in self._named}
         if self._anonymous:
             shown.add(uid_mark(None))
-        full = self._full()
-        if not full:
+        cut = [status for status in self._full() if status is not UNFILTERED]
+        if not cut:
             return len(recalled.uids - shown)
-        entered = sum(self._evidence[status].entered for status in full)
+        entered = sum(self._evidence[status].entered for status in cut)
         return max(0, len(recalled.settled - shown) - entered)
 
     def _is_torn(self, full: Sequence[str | None]) -> bool:
-        if full or not self._reads_windows or UNFILTERED not in self._uids:
+        if {*full} - {UNFILTERED} or not self._reads_windows or UNFILTERED not in self._uids:
             return False
         shown = set().union(*(uids for status, uids in self._uids.items() if status is not UNFILTERED))
         return len(self._uids[UNFILTERED] - shown) > ODD_ROWS
