@@ -1,10 +1,11 @@
 """Sync into DuckDB or PostgreSQL with PyAirbyte; from the second run on, only what changed.
 
-    pip install 'airbyte>=0.71.3,<0.72' airbyte-source-ravan-calcom
+    pip install "$CONNECTOR[pyairbyte]"
     DATABASE=appointments.duckdb python pyairbyte_sync.py config.json
     DATABASE=postgresql://user:password@localhost:5432/warehouse python pyairbyte_sync.py config.json
 
-``config.json`` holds the connector's settings. The rows end up in ``ravan_calcom.appointments`` and
+CONNECTOR is the path of the connector's clone, or of the wheel that ``make package`` leaves in its ``dist/``;
+config.json holds the connector's settings. The rows end up in ``ravan_calcom.appointments`` and
 ``ravan_calcom.organizations``, merged by primary key; times there are without a zone, in UTC. Needs Python 3.10-3.12.
 
 Where one organization may be broken and the others should not wait, put ``"failing_organizations": "skip"`` into the
@@ -15,6 +16,7 @@ One DuckDB file, or one schema in PostgreSQL, holds the state of one ``config.js
 SCHEMA=name.
 """
 
+import argparse
 import json
 import logging
 import os
@@ -40,13 +42,20 @@ CONNECTOR = "source-ravan-calcom"
 
 def main() -> None:
     """Sync once, and print what was new and what could not be read."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config", type=Path)
+    parser.add_argument("--json", action="store_true", help="print the rows of organizations as one line of JSON")
+    arguments = parser.parse_args()
     # The default end of a process on SIGTERM would leave PyAirbyte's files behind, and the token is in them.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
-        config = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+        config = json.loads(arguments.config.read_text(encoding="utf-8"))
         rows = sync(config, os.environ["DATABASE"], os.environ.get("SCHEMA", SCHEMA))
     except Exception as error:
         sys.exit(f"The sync failed; what was in the database is as it was.\n{reason(error)}")
+    if arguments.json:
+        print(json.dumps(rows, default=lambda at: f"{at:%Y-%m-%dT%H:%M:%SZ}"))
+        return
     print(f"{sum(row['bookings_sent'] or 0 for row in rows)} bookings were new or changed.")
     show("Not read", {"last_read_at": "Last read", "error": "Why"}, rows, "error")
     show("Holes", {"organization_id": "Organization", "gap_from": "From", "gap_to": "To"}, rows, "gap_from")

@@ -21,12 +21,18 @@ COMMANDS = Path(sys.executable).parent
 
 # `pip` of the headers: everything that it names is installed here, in a version that it allows.
 PIP = f"""#!{sys.executable}
-import sys
-from importlib.metadata import version
+import os, sys
+from importlib.metadata import metadata, version
 from packaging.requirements import Requirement
 verb, *named = sys.argv[1:]
 assert verb == "install" and named
-for requirement in map(Requirement, named):
+for name in named:
+    path, _, extra = name.partition("[")
+    if os.sep in path:
+        assert os.path.exists(path + "/setup.py")
+        assert extra.rstrip("]") in metadata("airbyte-source-ravan-calcom").get_all("Provides-Extra"), extra
+        continue
+    requirement = Requirement(name)
     assert requirement.specifier.contains(version(requirement.name)), requirement
 """
 
@@ -65,6 +71,19 @@ def commands(name: str) -> list[str]:
     return [line.strip() for line in header(name).splitlines() if line.startswith("    ")]
 
 
+def environment(name: str) -> Path:
+    """Make the environment of a tool that can't share the tests' own; the directory of its commands."""
+    done = subprocess.run(
+        [ROOT / "scripts" / "environment", name],
+        env={**ENVIRONMENT, "VENV": sys.prefix},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return Path(done.stdout.strip())
+
+
 class Reader:
     """Somebody who has copied examples into a directory of theirs and runs them there."""
 
@@ -99,7 +118,7 @@ class Reader:
             stderr=output,
             text=True,
             cwd=self.directory,
-            env={**ENVIRONMENT, "PATH": path, **environment},
+            env={**ENVIRONMENT, "PATH": path, "CONNECTOR": str(ROOT), **environment},
         )
 
     def run(self, command: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -79,7 +79,7 @@ class Server:
 
 @pytest.fixture
 def reader(tmp_path, sandbox, connector):
-    reader = Reader(tmp_path / "reader", "dagster_groups.py", "pyairbyte_sync.py")
+    reader = Reader(tmp_path / "reader", "dagster_groups.py", "ravan_groups.py", "pyairbyte_sync.py")
     sandbox.clock.set(sandbox.clock.now())
     return reader
 
@@ -113,16 +113,12 @@ def server(reader, tmp_path):
 
 def test_groups_run_alone_side_by_side_and_from_their_own_state(reader, sandbox, connector, server, monkeypatch):
     assert reader.run(INSTALL).returncode == 0
-    monkeypatch.chdir(reader.directory)
-    monkeypatch.setenv("RAVAN_GROUPS", "3")
     monkeypatch.syspath_prepend(str(reader.directory))
-    from dagster_groups import group_of, home_of
+    from ravan_groups import grouped, home_of
 
-    groups: dict[str, list[str]] = {}
+    groups = grouped([f"org-{number}" for number in range(9)], 3)
     for number in range(9):
-        org_id = f"org-{number}"
-        sandbox.put(generated(org_id, 10, number, sandbox.clock.now()))
-        groups.setdefault(group_of(org_id), []).append(org_id)
+        sandbox.put(generated(f"org-{number}", 10, number, sandbox.clock.now()))
     assert sorted(groups) == ["group_0", "group_1", "group_2"]
     org_ids = [org_id for group in groups.values() for org_id in group]
     settings = {"access_token": TOKEN, "org_ids": org_ids, "api_url": connector.url}
@@ -160,8 +156,8 @@ def test_groups_run_alone_side_by_side_and_from_their_own_state(reader, sandbox,
         said = "".join(str(entry.dagster_event) for entry in instance.all_logs(failed.run_id))
         assert "has no primary Cal.com account connected" in said
 
-    monkeypatch.setenv("RAVAN_DATABASE", "postgresql://user@host/warehouse")
-    assert home_of("group_1") == ("postgresql://user@host/warehouse", "ravan_calcom_group_1")
+    url = "postgresql://user@host/warehouse"
+    assert home_of("group_1", url) == (url, "ravan_calcom_group_1")
     for group, own in groups.items():
         with closing(duckdb.connect(str(reader.directory / "databases" / f"{group}.duckdb"))) as connection:
             found = connection.sql("SELECT DISTINCT organization_id FROM ravan_calcom.appointments ORDER BY 1")
@@ -174,7 +170,8 @@ def test_a_groups_next_run_waits_for_the_last_one_and_its_organizations_stay(rea
     monkeypatch.setenv("RAVAN_CONFIG", str(reader.directory / "config.json"))
     monkeypatch.syspath_prepend(str(reader.directory))
     monkeypatch.delitem(sys.modules, "dagster_groups", raising=False)
-    from dagster_groups import GROUPS, group_of, hourly
+    from dagster_groups import GROUPS, hourly
+    from ravan_groups import group_of
 
     with DagsterInstance.local_temp(str(reader.directory)) as instance:
         for status, group in (("STARTED", "group_3"), ("STARTING", "group_5"), ("FAILURE", "group_0")):
@@ -183,7 +180,7 @@ def test_a_groups_next_run_waits_for_the_last_one_and_its_organizations_stay(rea
         asked = list(hourly(build_schedule_context(instance=instance, scheduled_execution_time=datetime.now())))
     assert [request.partition_key for request in asked] == sorted(set(GROUPS) - {"group_3", "group_5"})
     # Written down, because an organization that moves is read anew into another database.
-    assert [group_of(org_id) for org_id in ("org-0", "org-1", " ORG-1 ")] == ["group_3", "group_0", "group_0"]
+    assert [group_of(org_id, 8) for org_id in ("org-0", "org-1", " ORG-1 ")] == ["group_3", "group_0", "group_0"]
 
 
 def metadata(instance: DagsterInstance) -> dict[str, dict]:

@@ -1,0 +1,46 @@
+"""Splits organizations into groups that stay the same; airflow_dag.py and dagster_groups.py import it."""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+SCHEMA = "ravan_calcom"
+
+
+def group_of(org_id: str, count: int) -> str:
+    """Return an organization's group, one of ``count``. It depends on the ID alone, so adding one moves no other."""
+    digest = hashlib.sha256(org_id.strip().lower().encode()).digest()
+    return f"group_{int.from_bytes(digest, 'big') % count}"
+
+
+def grouped(org_ids: Iterable[str], count: int) -> dict[str, list[str]]:
+    """Return the organizations of each group, without the groups that have none."""
+    groups: dict[str, list[str]] = {}
+    for org_id in org_ids:
+        groups.setdefault(group_of(org_id, count), []).append(org_id)
+    return dict(sorted(groups.items()))
+
+
+def home_of(group: str, database: str) -> tuple[str, str]:
+    """Return the database and the schema that hold a group's bookings and its state.
+
+    Args:
+        group: The group's name.
+        database: A DuckDB file with ``{group}`` in its name, or a URL that begins with ``postgresql://``.
+    """
+    schema = f"{SCHEMA}_{group}" if database.startswith("postgresql://") else SCHEMA
+    return database.format(group=group), schema
+
+
+def summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Summarize the rows of the stream ``organizations`` after a sync."""
+    return {
+        "organizations": len(rows),
+        "bookings": sum(row["bookings_sent"] or 0 for row in rows),
+        "skipped": _columns(rows, "error", "organization_id", "last_read_at", "error"),
+        "gaps": _columns(rows, "gap_from", "organization_id", "gap_from", "gap_to"),
+    }
+
+
+def _columns(rows: Sequence[Mapping[str, Any]], where: str, *columns: str) -> list[dict[str, Any]]:
+    return [{column: row[column] for column in columns} for row in rows if row[where] is not None]
