@@ -71,19 +71,6 @@ def commands(name: str) -> list[str]:
     return [line.strip() for line in header(name).splitlines() if line.startswith("    ")]
 
 
-def environment(name: str) -> Path:
-    """Make the environment of a tool that can't share the tests' own; the directory of its commands."""
-    done = subprocess.run(
-        [ROOT / "scripts" / "environment", name],
-        env={**ENVIRONMENT, "VENV": sys.prefix},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return Path(done.stdout.strip())
-
-
 class Reader:
     """Somebody who has copied examples into a directory of theirs and runs them there."""
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from integration_tests.dbt import Dbt
 from integration_tests.examples import ROOT, Reader, commands
 from sandbox import TOKEN, Account, Fault, generated
 
@@ -31,12 +32,24 @@ INSTALL, TO_DUCKDB, TO_POSTGRES = commands("pyairbyte_sync.py")
 class Database:
     """Where the example syncs to, and how to look into it."""
 
-    def __init__(self, command: str, connect) -> None:
+    def __init__(self, command: str, connect, dbt: Dbt | None = None) -> None:
         self.command = command
         self.query = connect
+        self.dbt = dbt
 
     def rows(self) -> list[tuple]:
         return self.query("SELECT id, status, start_time FROM ravan_calcom.appointments WHERE organization_id = 'org'")
+
+    def build(self) -> None:
+        """Build the dbt package on it, where test_dbt.py doesn't."""
+        if self.dbt:
+            assert "WARN=0 ERROR=0 SKIP=0" in self.dbt.run("build", "--target", "postgres")
+            [(moved,)] = self.query(
+                "SELECT count(*) FROM analytics.stg_appointments AS staged "
+                "JOIN ravan_calcom.appointments AS landed USING (organization_id, id) "
+                "WHERE staged.start_time <> landed.start_time AT TIME ZONE 'UTC'"
+            )
+            assert moved == 0
 
     def types(self) -> dict[tuple[str, str], str]:
         """The columns' types, PyAirbyte's own columns aside."""
@@ -110,7 +123,9 @@ def database(request, reader):
         with psycopg.connect(f"postgresql://user@{server}/warehouse") as connection:
             return connection.execute(query).fetchall()
 
-    return Database(TO_POSTGRES.replace("localhost:5432", server), in_postgres)
+    host, port = server.split(":")
+    dbt = Dbt(reader.directory.parent / "dbt", PGHOST=host, PGPORT=port)
+    return Database(TO_POSTGRES.replace("localhost:5432", server), in_postgres, dbt)
 
 
 def run(reader: Reader, command: str):
@@ -171,6 +186,7 @@ def test_after_several_syncs_the_tables_are_the_accounts(connector, sandbox, rea
     assert first.stderr == ""
     assert first.stdout == f"{len(database.rows()) + 5} bookings were new or changed.\n"
     assert database.types() == documented_types(request.node.callspec.params["database"])
+    database.build()
 
     # One organization is disconnected: the other one's changes are committed, and that one is named.
     live(sandbox, account)
@@ -181,6 +197,7 @@ def test_after_several_syncs_the_tables_are_the_accounts(connector, sandbox, rea
     assert "Organization broken has no primary Cal.com account connected" in plain(skipped.stdout)
     assert re.search(r"Holes: 1 of 2 organizations(.|\n)* org ", skipped.stdout)
     assert_the_table_is_the_account(database.rows(), account, sandbox.clock.now())
+    database.build()
     assert database.query("SELECT organization_id, outcome FROM ravan_calcom.organizations ORDER BY 1") == [
         ("broken", "failed"),
         ("org", "read"),

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from integration_tests.examples import Reader, commands, environment
+from integration_tests.environments import require_environment
+from integration_tests.examples import Reader, commands
 from sandbox import TOKEN, generated
 
 pytest.importorskip("airbyte", reason="PyAirbyte supports no Python above 3.12", exc_type=ImportError)
@@ -26,7 +27,7 @@ ALONE, GOOD, LOST = "org-0", "org-1", "org-4"
 def reader(tmp_path, sandbox, connector):
     """The files in a directory, an Airflow on the path, and settings for three organizations in two groups."""
     reader = Reader(tmp_path / "reader", "airflow_dag.py", "ravan_groups.py", "pyairbyte_sync.py")
-    airflow = environment("airflow")
+    airflow = require_environment("airflow")
     reader.tool("airflow", f'#!/bin/sh\nexec {airflow}/airflow "$@"\n')
     sandbox.clock.set(sandbox.clock.now())
     for number, org_id in enumerate((ALONE, GOOD, LOST)):
