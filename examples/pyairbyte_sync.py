@@ -57,8 +57,12 @@ def main() -> None:
         print(json.dumps(rows, default=lambda at: f"{at:%Y-%m-%dT%H:%M:%SZ}"))
         return
     print(f"{sum(row['bookings_sent'] or 0 for row in rows)} bookings were new or changed.")
-    show("Not read", {"last_read_at": "Last read", "error": "Why"}, rows, "error")
-    show("Holes", {"organization_id": "Organization", "gap_from": "From", "gap_to": "To"}, rows, "gap_from")
+    not_read = [row for row in rows if row["error"]]
+    # A row keeps its latest gap.
+    new_gaps = [row for row in rows if row["gap_found_at"] and row["gap_found_at"] == row["synced_at"]]
+    show(f"Not read: {len(not_read)} of {len(rows)}", {"last_read_at": "Last read", "error": "Why"}, not_read)
+    gap = {"organization_id": "Organization", "gap_from": "From", "gap_to": "To"}
+    show(f"New gaps: {len(new_gaps)} of {len(rows)}", gap, new_gaps)
 
 
 def sync(config: Mapping[str, Any], database: str, schema: str = SCHEMA) -> list[dict[str, Any]]:
@@ -162,12 +166,11 @@ def reason(error: BaseException) -> str:
     return error.get_message() if hasattr(error, "get_message") else str(error)
 
 
-def show(title: str, columns: Mapping[str, str], rows: list[Mapping[str, Any]], where: str) -> None:
-    """Print the rows that have something in a column, if any."""
-    chosen = [row for row in rows if row[where]]
-    if chosen:
-        table = Table(*columns.values(), title=f"{title}: {len(chosen)} of {len(rows)} organizations")
-        for row in chosen:
+def show(title: str, columns: Mapping[str, str], rows: list[Mapping[str, Any]]) -> None:
+    """Print the rows, if there are any."""
+    if rows:
+        table = Table(*columns.values(), title=f"{title} organizations")
+        for row in rows:
             table.add_row(*(str(row[column] or "never") for column in columns))
         Console().print(table)
 

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 SCHEMA = "ravan_calcom"
+SKIPPED = ("organization_id", "last_read_at", "error")
+GAP = ("organization_id", "gap_from", "gap_to")
 
 
 def group_of(org_id: str, count: int) -> str:
@@ -33,14 +35,13 @@ def home_of(group: str, database: str) -> tuple[str, str]:
 
 
 def summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Summarize the rows of the stream ``organizations`` after a sync."""
+    """Summarize the rows of the stream ``organizations`` after a sync: what came, what was skipped, and new gaps."""
+    skipped = [row for row in rows if row["error"]]
+    # A row keeps its latest gap.
+    new_gaps = [row for row in rows if row["gap_found_at"] and row["gap_found_at"] == row["synced_at"]]
     return {
         "organizations": len(rows),
         "bookings": sum(row["bookings_sent"] or 0 for row in rows),
-        "skipped": _columns(rows, "error", "organization_id", "last_read_at", "error"),
-        "gaps": _columns(rows, "gap_from", "organization_id", "gap_from", "gap_to"),
+        "skipped": [{column: row[column] for column in SKIPPED} for row in skipped],
+        "gaps": [{column: row[column] for column in GAP} for row in new_gaps],
     }
-
-
-def _columns(rows: Sequence[Mapping[str, Any]], where: str, *columns: str) -> list[dict[str, Any]]:
-    return [{column: row[column] for column in columns} for row in rows if row[where] is not None]

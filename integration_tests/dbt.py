@@ -20,7 +20,7 @@ class Dbt:
     """
 
     def __init__(self, directory: Path, **environment: str) -> None:
-        shutil.copytree(ROOT / "dbt", directory, ignore=shutil.ignore_patterns("target", "logs"))
+        shutil.copytree(ROOT / "dbt", directory, ignore=shutil.ignore_patterns("target", "logs"), dirs_exist_ok=True)
         self.directory = directory
         self._bin = require_environment("dbt")
         self._environment = {**ENVIRONMENT, "DBT_SEND_ANONYMOUS_USAGE_STATS": "false", **environment}

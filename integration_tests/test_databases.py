@@ -10,8 +10,10 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Callable
 from contextlib import closing
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,18 +34,18 @@ INSTALL, TO_DUCKDB, TO_POSTGRES = commands("pyairbyte_sync.py")
 class Database:
     """Where the example syncs to, and how to look into it."""
 
-    def __init__(self, command: str, connect, dbt: Dbt | None = None) -> None:
+    def __init__(self, command: str, connect, dbt: Callable[[], Dbt] | None = None) -> None:
         self.command = command
         self.query = connect
-        self.dbt = dbt
+        self._dbt = dbt
 
     def rows(self) -> list[tuple]:
         return self.query("SELECT id, status, start_time FROM ravan_calcom.appointments WHERE organization_id = 'org'")
 
     def build(self) -> None:
         """Build the dbt package on it, where test_dbt.py doesn't."""
-        if self.dbt:
-            assert "WARN=0 ERROR=0 SKIP=0" in self.dbt.run("build", "--target", "postgres")
+        if self._dbt:
+            assert "WARN=0 ERROR=0 SKIP=0" in self._dbt().run("build", "--target", "postgres")
             [(moved,)] = self.query(
                 "SELECT count(*) FROM analytics.stg_appointments AS staged "
                 "JOIN ravan_calcom.appointments AS landed USING (organization_id, id) "
@@ -124,7 +126,7 @@ def database(request, reader):
             return connection.execute(query).fetchall()
 
     host, port = server.split(":")
-    dbt = Dbt(reader.directory.parent / "dbt", PGHOST=host, PGPORT=port)
+    dbt = partial(Dbt, reader.directory.parent / "dbt", PGHOST=host, PGPORT=port)
     return Database(TO_POSTGRES.replace("localhost:5432", server), in_postgres, dbt)
 
 
@@ -195,7 +197,7 @@ def test_after_several_syncs_the_tables_are_the_accounts(connector, sandbox, rea
     assert skipped.returncode == 0, skipped.stderr
     assert re.match(r"\d+ bookings were new or changed.\n *Not read: 1 of 2 organizations", skipped.stdout)
     assert "Organization broken has no primary Cal.com account connected" in plain(skipped.stdout)
-    assert re.search(r"Holes: 1 of 2 organizations(.|\n)* org ", skipped.stdout)
+    assert re.search(r"New gaps: 1 of 2 organizations(.|\n)* org ", skipped.stdout)
     assert_the_table_is_the_account(database.rows(), account, sandbox.clock.now())
     database.build()
     assert database.query("SELECT organization_id, outcome FROM ravan_calcom.organizations ORDER BY 1") == [

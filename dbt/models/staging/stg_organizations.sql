@@ -23,6 +23,7 @@ select
   {{ ravan_calcom.utc('covered_until') }} as covered_until,
   {{ ravan_calcom.utc('gap_from') }} as gap_from,
   {{ ravan_calcom.utc('gap_to') }} as gap_to,
+  {{ ravan_calcom.utc('gap_found_at') }} as gap_found_at,
   full_windows
 from versions
 where age = 1
