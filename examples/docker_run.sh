@@ -4,7 +4,8 @@
 #   ./docker_run.sh DIRECTORY
 #
 # DIRECTORY/config.json holds the connector's settings, which nobody but you needs to be able to read; container.sh,
-# messages.py and catalog.json lie beside this script. Needs bash and Python 3.10.
+# messages.py and catalog.json are beside this script. The image is the one that `make image` builds in the connector's
+# clone, or the one that the variable IMAGE names. Needs bash and Python 3.10.
 #
 # Each run adds files to DIRECTORY/appointments and DIRECTORY/organizations, one row a line, and replaces
 # DIRECTORY/state.json, from which the next run goes on. A run that is killed leaves no half file and loses nothing; a
@@ -12,7 +13,6 @@
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 directory=$(cd "${1:?usage: $0 DIRECTORY}" && pwd)
-: "${IMAGE:=airbyte/source-ravan-calcom:0.2.0}"
 # shellcheck source=examples/container.sh
 . "$here/container.sh"
 

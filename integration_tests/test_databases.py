@@ -408,3 +408,15 @@ def test_texts_that_look_like_numbers_stay_texts_in_every_sync(connector, sandbo
         "SELECT id, attendee_phone, attendee_name FROM ravan_calcom.appointments WHERE organization_id = 'phones'"
     )
     assert sorted(found) == sorted((uid, phones[uid], names[uid]) for uid in phones)
+
+
+def test_the_program_of_docs_pyairbyte_prints_every_booking(connector, sandbox, reader):
+    sandbox.put(generated("org", 5, 1, sandbox.clock.now()))
+    connector.directory = reader.directory
+    connector.config("org")
+    [program] = re.findall(r"(?s)```python\n(.*?)```", (ROOT / "docs" / "pyairbyte.md").read_text())
+    (reader.directory / "program.py").write_text(program)
+    done = reader.run("python program.py", HOME=str(reader.directory), TMPDIR=str(reader.directory))
+    assert done.returncode == 0, done.stderr
+    statuses = [booking.status for booking in sandbox.accounts["org"].bookings.values()]
+    assert sorted(line.split()[-1] for line in done.stdout.splitlines() if line.startswith("20")) == sorted(statuses)

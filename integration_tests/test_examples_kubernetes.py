@@ -1,58 +1,105 @@
-"""``examples/kubernetes_cronjob.yaml``, by the commands of its header."""
+"""``examples/kubernetes_cronjob.yaml``: Kubernetes' own schemas, and its pod run as a container."""
 
 from __future__ import annotations
 
 import json
-import sys
+import subprocess
+from pathlib import Path
 
+import kubernetes_validate
 import pytest
 import yaml
 
-from integration_tests.examples import EXAMPLES, ROOT, Reader, commands
-from integration_tests.image import require_image
+from integration_tests.examples import EXAMPLES, Reader, commands
+from integration_tests.image import CONTAINER, IMAGE, require_image
 from sandbox import ORGANIZATIONS, TOKEN
 
 SMALL = ORGANIZATIONS["small"]
+VERSIONS = ("1.27", "1.37")
+SECRET, CONFIG_MAP, APPLY, _ = commands("kubernetes_cronjob.yaml")
+NAME = "registry.example.com/source-ravan-calcom:0.2.0"
+
+
+def applied(reader: Reader) -> list[dict]:
+    """The objects that the header's command applies."""
+    reader.tool("kubectl", "#!/bin/sh\ncat\n")
+    done = reader.run(APPLY, IMAGE=NAME)
+    assert done.returncode == 0, done.stderr
+    return list(yaml.safe_load_all(done.stdout))
 
 
 @pytest.fixture
-def reader(tmp_path, sandbox, connector, monkeypatch):
+def reader(tmp_path):
+    return Reader(tmp_path / "reader", "kubernetes_cronjob.yaml", "messages.py", "catalog.json")
+
+
+def run(container: dict, user: dict, volumes: dict[str, Path]) -> subprocess.CompletedProcess[str]:
+    """Run the container of a pod, with directories for its volumes."""
+    security = container["securityContext"]
+    [entrypoint, *command] = container["command"]
+    options = ["--rm", "--network", "host", "--user", f"{user['runAsUser']}:{user['runAsGroup']}"]
+    options += ["--read-only"] * security["readOnlyRootFilesystem"]
+    options += [f"--cap-drop={capability}" for capability in security["capabilities"]["drop"]]
+    options += ["--security-opt", "no-new-privileges"] * (not security["allowPrivilegeEscalation"])
+    for mount in container["volumeMounts"]:
+        options.append(
+            f"--volume={volumes[mount['name']]}:{mount['mountPath']}:{'ro' if mount.get('readOnly') else 'rw'}"
+        )
+    return subprocess.run(
+        [CONTAINER, "run", *options, "--entrypoint", entrypoint, IMAGE, *command, *container["args"]],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_two_runs_of_the_pod(reader, sandbox, connector, tmp_path, monkeypatch):
     require_image(monkeypatch)
     sandbox.clock.set(sandbox.clock.now())
-    reader = Reader(tmp_path / "reader", "kubernetes_cronjob.yaml", "messages.py", "catalog.json")
+    _, cron_job = applied(reader)
+    pod = cron_job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    [container] = pod["containers"]
+    assert container["image"] == NAME
+    # The files that the header's first commands name, where the pod looks for them.
+    files = {"ravan-calcom": {"secret": SECRET, "configMap": CONFIG_MAP}}
     settings = {"access_token": TOKEN, "org_ids": [SMALL], "api_url": connector.url}
     (reader.directory / "config.json").write_text(json.dumps(settings))
-    cluster = tmp_path / "cluster"
-    cluster.mkdir()
-    module = f"PYTHONPATH={ROOT} CLUSTER={cluster} exec {sys.executable} -m integration_tests.kubectl"
-    reader.tool("kubectl", f'#!/bin/sh\n{module} "$@"\n')
-    return reader
+    volumes = {}
+    for volume in pod["volumes"]:
+        directory = volumes[volume["name"]] = tmp_path / volume["name"]
+        directory.mkdir()
+        directory.chmod(0o777)
+        for kind, source in volume.items():
+            if kind in ("secret", "configMap"):
+                command = files[source.get("secretName") or source["name"]][kind]
+                for name in command.split("--from-file=")[1:]:
+                    (directory / name.strip()).write_bytes((reader.directory / name.strip()).read_bytes())
 
+    def landed() -> list[str]:
+        found = sorted((volumes["data"] / "appointments").glob("*.jsonl"))
+        return [json.loads(line)["id"] for file in found for line in file.read_text().splitlines()]
 
-def test_two_jobs_of_the_cron_job(reader, sandbox, tmp_path):
-    cluster = tmp_path / "cluster"
-
-    def landed():
-        files = sorted((cluster / "PersistentVolumeClaim" / "appointments").glob("*.jsonl"))
-        return [json.loads(line)["id"] for file in files for line in file.read_text().splitlines()]
-
-    *preparations, first_sync = commands("kubernetes_cronjob.yaml")
-    for command in preparations:
-        assert reader.run(command).returncode == 0
-    done = reader.run(first_sync)
-    assert done.returncode == 0, done.stderr + (cluster / "log").read_text()
+    user = pod["securityContext"]
+    first = run(container, user, volumes)
+    assert first.returncode == 0, first.stderr
     assert len(landed()) == 37
     booked = sandbox.book(SMALL, sandbox.clock.now())
-    assert reader.run(first_sync.replace("first", "second")).returncode == 0
+    assert run(container, user, volumes).returncode == 0
     assert landed()[37:] == [booked.uid]
-    volume = cluster / "PersistentVolumeClaim"
-    assert {path.name for path in volume.iterdir()} == {"appointments", "organizations", "state.json"}
-    assert "RECORD" not in (cluster / "log").read_text()
-    assert TOKEN not in (cluster / "log").read_text()
+    assert {path.name for path in volumes["data"].iterdir()} == {"appointments", "organizations", "state.json"}
+    assert "RECORD" not in first.stdout + first.stderr
+    assert TOKEN not in first.stdout + first.stderr
 
     sandbox.accounts[SMALL].connected = False
-    assert reader.run(first_sync.replace("first", "third")).returncode == 1
-    assert "has no primary Cal.com account connected" in (cluster / "log").read_text()
+    failed = run(container, user, volumes)
+    assert failed.returncode == 1
+    assert "has no primary Cal.com account connected" in failed.stderr
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_kubernetes_schemas_allow_every_object(reader, version):
+    for each in applied(reader):
+        kubernetes_validate.validate(each, version, strict=True)
 
 
 def test_the_cron_job_never_overlaps_or_repeats_itself_and_is_locked_down():

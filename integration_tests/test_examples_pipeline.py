@@ -123,6 +123,7 @@ def test_killed_on_either_side_it_goes_on_with_nothing_lost(reader, sandbox, tmp
     changed = change(sandbox)
     done = reader.run(BY_COMMAND)
     assert done.returncode == 0, done.stderr
+    assert "WARNING: The destination" not in done.stderr
     assert_nothing_is_missing_or_double(tmp_path, sandbox)
     assert {table.name for table in (tmp_path / "lake").iterdir()} == {"appointments", "organizations"}
     assert len(rows(tmp_path)) == sent + changed, "a run that was not killed sends what changed and nothing else"
@@ -162,3 +163,27 @@ def test_each_sides_failure_is_the_exit_code_and_its_sentence_is_shown(reader, s
     done = reader.run(BY_COMMAND)
     assert done.returncode == 1
     assert "source.json can't be read: No such file or directory." in done.stderr
+
+
+# It prints its states as airbyte-destination-pgvector 0.1.4 does, without the message around them.
+FORGETFUL = f"""#!{shutil.which("python3")}
+import json, sys
+with open("delivered", "w") as delivered:
+    for line in sys.stdin:
+        message = json.loads(line)
+        if message["type"] == "RECORD":
+            delivered.write(line)
+        elif message["type"] == "STATE":
+            print(json.dumps(message["state"]), flush=True)
+"""
+
+
+def test_a_destination_that_confirms_no_state_is_a_warning_in_every_run(reader):
+    reader.tool("forgetful", FORGETFUL)
+    for _ in range(2):
+        done = reader.run(BY_COMMAND.replace(DESTINATION, "forgetful"))
+        assert done.returncode == 0, done.stderr
+        assert "WARNING: The destination confirmed no state, so the next run starts where this one did" in done.stderr
+        delivered = (reader.directory / "delivered").read_text().splitlines()
+        assert len([line for line in delivered if '"stream":"appointments"' in line]) == 60 * len(ORG_IDS)
+        assert not (reader.directory / "DIRECTORY" / "state.json").exists()
