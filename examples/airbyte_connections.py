@@ -41,7 +41,7 @@ STREAMS = [
     models.StreamConfiguration(
         name="appointments", sync_mode=models.ConnectionSyncModeEnum.INCREMENTAL_DEDUPED_HISTORY
     ),
-    # Every version, because a hole is told in the row of the sync in which it opened.
+    # Every version: the history of what failed, and of gaps.
     models.StreamConfiguration(name="organizations", sync_mode=models.ConnectionSyncModeEnum.INCREMENTAL_APPEND),
 ]
 

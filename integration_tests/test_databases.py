@@ -45,7 +45,9 @@ class Database:
     def build(self) -> None:
         """Build the dbt package on it, where test_dbt.py doesn't."""
         if self._dbt:
-            assert "WARN=0 ERROR=0 SKIP=0" in self._dbt().run("build", "--target", "postgres")
+            dbt = self._dbt()
+            assert "WARN=0 ERROR=0 SKIP=0" in dbt.run("build", "--target", "postgres")
+            assert "PASS freshness" in dbt.run("source", "freshness", "--target", "postgres")
             [(moved,)] = self.query(
                 "SELECT count(*) FROM analytics.stg_appointments AS staged "
                 "JOIN ravan_calcom.appointments AS landed USING (organization_id, id) "
@@ -195,11 +197,11 @@ def test_after_several_syncs_the_tables_are_the_accounts(connector, sandbox, rea
     sandbox.accounts["broken"].connected = False
     skipped = run(reader, database.command)
     assert skipped.returncode == 0, skipped.stderr
+    database.build()
     assert re.match(r"\d+ bookings were new or changed.\n *Not read: 1 of 2 organizations", skipped.stdout)
     assert "Organization broken has no primary Cal.com account connected" in plain(skipped.stdout)
     assert re.search(r"New gaps: 1 of 2 organizations(.|\n)* org ", skipped.stdout)
     assert_the_table_is_the_account(database.rows(), account, sandbox.clock.now())
-    database.build()
     assert database.query("SELECT organization_id, outcome FROM ravan_calcom.organizations ORDER BY 1") == [
         ("broken", "failed"),
         ("org", "read"),
