@@ -422,3 +422,8 @@ def test_the_program_of_docs_pyairbyte_prints_every_booking(connector, sandbox, 
     assert done.returncode == 0, done.stderr
     statuses = [booking.status for booking in sandbox.accounts["org"].bookings.values()]
     assert sorted(line.split()[-1] for line in done.stdout.splitlines() if line.startswith("20")) == sorted(statuses)
+
+
+def test_without_arguments_the_usage_is_shown(reader):
+    done = run(reader, "python pyairbyte_sync.py")
+    assert (done.returncode, done.stderr.splitlines()[0]) == (2, "usage: pyairbyte_sync.py [-h] [--json] config")
