@@ -46,12 +46,20 @@ def main() -> None:
     parser.add_argument("config", type=Path)
     parser.add_argument("--json", action="store_true", help="print the rows of organizations as one line of JSON")
     arguments = parser.parse_args()
+    stopped: list[int] = []
+
+    def stop(number: int, _: object) -> None:
+        stopped.append(number)
+        sys.exit(128 + number)
+
     # The default end of a process on SIGTERM would leave PyAirbyte's files behind, and the token is in them.
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    signal.signal(signal.SIGTERM, stop)
     try:
         config = json.loads(arguments.config.read_text(encoding="utf-8"))
         rows = sync(config, os.environ["DATABASE"], os.environ.get("SCHEMA", SCHEMA))
     except Exception as error:
+        if stopped:  # PyAirbyte raises an error of its own on the way out
+            sys.exit(128 + stopped[0])
         sys.exit(f"The sync failed; what was in the database is as it was.\n{reason(error)}")
     if arguments.json:
         print(json.dumps(rows, default=lambda at: f"{at:%Y-%m-%dT%H:%M:%SZ}"))
