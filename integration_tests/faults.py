@@ -82,7 +82,10 @@ LASTING = {
         SYSTEM, ONCE, "wrong_shape", "does not have the documented shape (HTTP 200): it is larger than 32 MB"
     ),
     "redirect": Expected(
-        CONFIG, ONCE, "redirected", "Ravan redirected the request for organization {org} (HTTP 302). The redirect was not followed, so that the"
+        CONFIG,
+        ONCE,
+        "redirected",
+        "Ravan redirected the request for organization {org} (HTTP 302). The redirect was not followed, so that the",
     ),
     "cut": Expected(
         TRANSIENT,

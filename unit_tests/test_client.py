@@ -427,7 +427,9 @@ def test_a_refused_token_that_has_expired_says_when(http, endpoint):
     assert f": it expired on {ended:%Y-%m-%d at %H:%M:%S} UTC. Paste a valid token" in str(caught)
 
 
-@pytest.mark.parametrize("token", ["no.jwt", token_that_expires(datetime.now(timezone.utc) + timedelta(days=30))])
+@pytest.mark.parametrize(
+    "token", ["no.jwt", token_that_expires(datetime.now(timezone.utc) + timedelta(days=30))], ids=["no expiry", "later"]
+)
 def test_a_refused_token_that_has_not_expired_is_just_refused(http, endpoint, token):
     http.get(URL, status_code=401)
     assert failure(endpoint(access_token=token)).kind is failures.TOKEN_REFUSED

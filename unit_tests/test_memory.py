@@ -12,12 +12,17 @@ import pytest
 from source_ravan_calcom.bookings import memory
 from source_ravan_calcom.bookings.coverage import UPGRADED
 from source_ravan_calcom.bookings.memory import STATES_PER_SYNC, Seen, State, parsed
-from source_ravan_calcom.bookings.records import FINGERPRINT_BYTES, utc_text
-from source_ravan_calcom.bookings.windows import WINDOWS, Covered, Reading, fingerprint_of, packed
+from source_ravan_calcom.bookings.records import FINGERPRINT_BYTES, fingerprint, identity, utc_text
+from source_ravan_calcom.bookings.windows import UID_BYTES, WINDOWS, Covered, Reading, packed, uid_mark
 
 AT = datetime(2026, 6, 1, 12, 0, 0, 5000, tzinfo=timezone.utc)
 ROW = {"id": "1", "status": "accepted", "extra": {"a": 1, "b": [1, 2]}}
 OTHER = {"id": "2", "status": "cancelled"}
+
+
+def fingerprint_of(row):
+    """A row's fingerprint as the state holds it: which booking it is, then what its content is."""
+    return uid_mark(identity(row)) + fingerprint(row)[: FINGERPRINT_BYTES - UID_BYTES]
 
 
 def compared(rows, before: Seen | None = None, past=()) -> memory.Delivery:
@@ -312,3 +317,12 @@ def test_missing_bookings_keep_what_was_remembered_for_one_more_sync():
     assert read(over, once.seen).claim.reason == "", "they came back"
     twice = read(over[:4], once.seen)
     assert (twice.claim.coverage, twice.seen.is_doubted) == ("complete", False)
+
+
+def test_a_fingerprint_says_which_booking_it_is_and_what_its_content_is():
+    rows = [{"id": uid, "status": status} for uid, status in (("1", "a"), ("1", "b"), ("2", "a"))]
+    prints = [base64.b64decode(compared([row]).seen.fingerprints) for row in rows]
+    assert prints == [fingerprint_of(row) for row in rows]
+    assert {len(each) for each in prints} == {6}
+    assert prints[0][:2] == prints[1][:2] != prints[2][:2]
+    assert len({each[2:] for each in prints}) == 3

@@ -29,6 +29,7 @@ anew. Its fingerprints are of contents alone. Until such an organization is read
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
@@ -36,13 +37,13 @@ from typing import Any
 
 from source_ravan_calcom.bookings import coverage
 from source_ravan_calcom.bookings.coverage import Claim
-from source_ravan_calcom.bookings.records import FINGERPRINT_BYTES, Row, fingerprint, identity, moment, utc_text
+from source_ravan_calcom.bookings.records import FINGERPRINT_BYTES, Row, fingerprint, moment, utc_text
 from source_ravan_calcom.bookings.windows import (
     MAX_LIMIT,
+    UID_BYTES,
     Bookings,
     Covered,
     Seen,
-    fingerprint_of,
     packed,
     unpacked,
 )
@@ -99,20 +100,22 @@ def compare(bookings: Bookings, before: Seen | None, statuses: Sequence[str], sy
     gap = before.gap if before else None
     if claim.gap:
         gap = (*claim.gap, synced_at)
-    known = unpacked(before.fingerprints) | unpacked(before.settled) if before else frozenset()
     is_old = before is not None and before.is_old
     rows: list[Row] = []
-    marks: dict[bool, set[bytes]] = {False: set(), True: set()}
-    for row in bookings.rows:
-        mark = fingerprint_of(row)
-        marks[identity(row) in bookings.settled].add(mark)
-        if (fingerprint(row) if is_old else mark) not in known:
+    rest: set[bytes] = set()
+    settled: set[bytes] = set()
+    for row, uid, mark in zip(bookings.rows, bookings.uids, bookings.marks, strict=True):
+        content = fingerprint(row)
+        # A change passes unseen 2 times in 10^10.
+        both = mark + content[: FINGERPRINT_BYTES - UID_BYTES]
+        (settled if uid in bookings.settled else rest).add(both)
+        if (content if is_old else both) not in bookings.seen_before:
             rows.append(row)
     seen = Seen(
-        packed(marks[False]),
+        packed(rest),
         synced_at,
         claim.kept,
-        packed(marks[True]),
+        packed(settled),
         gap,
         bookings.limit if bookings.limit < MAX_LIMIT else None,
         bookings.cap,
@@ -226,8 +229,9 @@ def _decoded(entry: Any, version: Any) -> Seen:
         # A shorter fingerprint is the beginning of a longer one.
         size = FINGERPRINT_BYTES_BY_VERSION[version]
         return Seen(packed(each[:FINGERPRINT_BYTES] for each in unpacked(entry, size)), is_old=True)
-    for packed_fingerprints in (entry["sent"], entry.get("settled", "")):
-        unpacked(packed_fingerprints)
+    for fingerprints in (entry["sent"], entry.get("settled", "")):
+        if len(base64.b64decode(fingerprints, validate=True)) % FINGERPRINT_BYTES:
+            raise ValueError
     begin, end, found_at = map(_point, entry["gap"]) if "gap" in entry else (None, None, None)
     return Seen(
         entry["sent"],

@@ -175,18 +175,12 @@ class Seen:
     is_old: bool = False
 
 
-def fingerprint_of(row: Row) -> bytes:
-    """The fingerprint of a row: which booking it is, and what its content is, in 6 bytes.
-
-    Two bytes are of the UID's hash, four of the content's. A change passes unseen 2 times in 10^10. Of an
-    organization's at most 1,200 rows, an unknown UID is taken for a known one in 2 % of cases, so every rule about
-    UIDs needs several.
-    """
-    return uid_mark(identity(row)) + fingerprint(row)[: FINGERPRINT_BYTES - UID_BYTES]
-
-
 def uid_mark(uid: str | None) -> bytes:
-    """The part of a fingerprint that says which booking it is of; the same for all rows without a UID."""
+    """The part of a fingerprint that says which booking it is of; the same for all rows without a UID.
+
+    Of an organization's at most 1,200 rows, an unknown UID is taken for a known one in 2 % of cases, so every rule
+    about UIDs needs several.
+    """
     return (crc32(uid.encode()) & 0xFFFF).to_bytes(UID_BYTES, "big") if uid else bytes(UID_BYTES)
 
 
@@ -212,6 +206,7 @@ class Recalled:
 
     def __init__(self, seen: Seen | None) -> None:
         rest, settled = (unpacked(seen.fingerprints), unpacked(seen.settled)) if seen else (frozenset(), frozenset())
+        self.fingerprints = rest | settled
         self.count = len(rest) + len(settled)
         is_told = seen is not None and not seen.is_old
         self.settled = frozenset(mark[:UID_BYTES] for mark in settled if is_told)
@@ -305,6 +300,9 @@ class Bookings:
 
     Attributes:
         rows: Each booking once, in its newest version, as Ravan sent it.
+        uids: The UID of each row; ``None`` for one that has none.
+        marks: The :func:`uid_mark` of each row.
+        seen_before: The fingerprints in the state.
         anonymous: How many of the rows do not say which booking they are.
         evidence: The evidence of each request, by its status.
         refused: The windows that were added by us and that the API does not know.
@@ -320,6 +318,9 @@ class Bookings:
     """
 
     rows: list[Row]
+    uids: Sequence[str | None]
+    marks: Sequence[bytes]
+    seen_before: frozenset[bytes]
     anonymous: int
     evidence: Mapping[str | None, Evidence]
     refused: Sequence[str]
@@ -368,6 +369,7 @@ class Reading:
         if self._reads_windows and not self._chosen:
             self._waiting = self._windows(without_unconfirmed=before is not None and before.shows_pending)
         self._named: dict[str, Row] = {}
+        self._marks: dict[str, bytes] = {}
         self._anonymous: dict[tuple[bytes, int], Row] = {}
         self._left_out: dict[str, int] = {}
         self._evidence: dict[str | None, Evidence] = {}
@@ -430,9 +432,13 @@ class Reading:
         """What was read, once it is done."""
         assert self._began, "the last request without any response is never refused without failing the organization"
         full = self._full()
+        anonymous = len(self._anonymous)
         return Bookings(
             rows=[*self._named.values(), *self._anonymous.values()],
-            anonymous=len(self._anonymous),
+            uids=[*self._named, *[None] * anonymous],
+            marks=[*map(self._marks.__getitem__, self._named), *[uid_mark(None)] * anonymous],
+            seen_before=self._recalled.fingerprints,
+            anonymous=anonymous,
             evidence=self._evidence,
             refused=self._refused,
             began=self._began,
@@ -529,7 +535,7 @@ class Reading:
         recalled = self._recalled
         if self._chosen or not recalled.uids:
             return 0
-        shown = {uid_mark(uid) for uid in self._named}
+        shown = set(self._marks.values())
         if self._anonymous:
             shown.add(uid_mark(None))
         cut = [status for status in self._full() if status is not UNFILTERED]
@@ -553,6 +559,8 @@ class Reading:
         for row in rows:
             uid = identity(row)
             if uid:
+                if uid not in self._marks:
+                    self._marks[uid] = uid_mark(uid)
                 self._named[uid] = row
                 uids.add(uid)
             else:
