@@ -300,9 +300,6 @@ class Bookings:
 
     Attributes:
         rows: Each booking once, in its newest version, as Ravan sent it.
-        uids: The UID of each row; ``None`` for one that has none.
-        marks: The :func:`uid_mark` of each row.
-        seen_before: The fingerprints in the state.
         anonymous: How many of the rows do not say which booking they are.
         evidence: The evidence of each request, by its status.
         refused: The windows that were added by us and that the API does not know.
@@ -315,12 +312,12 @@ class Bookings:
         settled: The UIDs of the rows that a window which looks back showed.
         shows_pending: Whether ``upcoming`` is proven to show pending bookings.
         left_out: How many rows with an ID that another row of the same response has were left out, by that ID.
+        uids: The UID of each row; ``None`` for one that has none.
+        marks: The :func:`uid_mark` of each row.
+        seen_before: The fingerprints in the state.
     """
 
     rows: list[Row]
-    uids: Sequence[str | None]
-    marks: Sequence[bytes]
-    seen_before: frozenset[bytes]
     anonymous: int
     evidence: Mapping[str | None, Evidence]
     refused: Sequence[str]
@@ -329,9 +326,12 @@ class Bookings:
     full: tuple[str, ...] = ()
     limit: int = MAX_LIMIT
     left_out: Mapping[str, int] = field(default_factory=dict)
+    uids: Sequence[str | None] = ()
+    marks: Sequence[bytes] = ()
+    seen_before: frozenset[bytes] = frozenset()
     missing: int = 0
     is_torn: bool = False
-    settled: frozenset[str] = field(default=frozenset(), repr=False)
+    settled: frozenset[str | None] = field(default=frozenset(), repr=False)
     shows_pending: bool = False
 
     @property
@@ -368,12 +368,12 @@ class Reading:
         self._reads_windows = self._recalled.count >= min(self.limit, self._cap or self.limit) - SHORT
         if self._reads_windows and not self._chosen:
             self._waiting = self._windows(without_unconfirmed=before is not None and before.shows_pending)
-        self._named: dict[str, Row] = {}
-        self._marks: dict[str, bytes] = {}
+        self._named: dict[str | None, Row] = {}
+        self._marks: dict[str | None, bytes] = {}
         self._anonymous: dict[tuple[bytes, int], Row] = {}
         self._left_out: dict[str, int] = {}
         self._evidence: dict[str | None, Evidence] = {}
-        self._uids: dict[str | None, set[str]] = {}
+        self._uids: dict[str | None, set[str | None]] = {}
         self._has_pending = False
         self._refused: list[str] = []
         self._began: datetime | None = None
@@ -493,7 +493,9 @@ class Reading:
         whole = (self._evidence.get(status) for status in (RECURRING, UPCOMING))
         if not all(each and not near_cap(each.rows, self.limit) for each in whole):
             return False
-        others = (self._uids.get(window.status, set()) for window in WINDOWS if window.status != UNCONFIRMED)
+        others: Iterable[set[str | None]] = (
+            self._uids.get(window.status, set()) for window in WINDOWS if window.status != UNCONFIRMED
+        )
         return self._uids.get(UNCONFIRMED, set()) <= set().union(*others)
 
     def _full(self) -> list[str | None]:
@@ -550,22 +552,22 @@ class Reading:
         shown = set().union(*(uids for status, uids in self._uids.items() if status is not UNFILTERED))
         return len(self._uids[UNFILTERED] - shown) > ODD_ROWS
 
-    def _gather(self, rows: list[Row]) -> set[str]:
+    def _gather(self, rows: list[Row]) -> set[str | None]:
         """Keep the rows of one response, and return the UIDs that it shows."""
-        uids = set()
-        equal: Counter[bytes] = Counter()
         rows, left_out = distinct(rows)
         self._left_out.update(left_out)
+        named = dict(zip(map(identity, rows), rows, strict=True))
+        if None in named:
+            del named[None]
+            self._gather_anonymous(row for row in rows if not identity(row))
+        self._named.update(named)
+        self._marks.update((uid, uid_mark(uid)) for uid in named if uid not in self._marks)
+        return set(named)
+
+    def _gather_anonymous(self, rows: Iterable[Row]) -> None:
+        """Keep the rows that no id recognises in another window: their content serves, and equal ones are counted."""
+        equal: Counter[bytes] = Counter()
         for row in rows:
-            uid = identity(row)
-            if uid:
-                if uid not in self._marks:
-                    self._marks[uid] = uid_mark(uid)
-                self._named[uid] = row
-                uids.add(uid)
-            else:
-                # No id to recognise it by in another window: its content serves, and equal ones are counted.
-                content = fingerprint(row)
-                equal[content] += 1
-                self._anonymous[content, equal[content]] = row
-        return uids
+            content = fingerprint(row)
+            equal[content] += 1
+            self._anonymous[content, equal[content]] = row

@@ -277,7 +277,7 @@ def _session(config: Config) -> requests.Session:
         return request
 
     session.auth = authorize  # as a header, a .netrc file would replace it
-    for scheme in ("https://", "http://"):
+    for scheme in ("https://", "http://"):  # ignore-https-check
         session.mount(scheme, HTTPAdapter(pool_maxsize=config.num_workers))
     if session.trust_env:
         _mask_proxy_passwords(config.api_url)
