@@ -302,7 +302,7 @@ case "$1" in
 esac
 """
 INSTEAD = "as root on Debian 12, scripts/stand-in-base makes a base image to test with"
-OTHER = f"BASE_IMAGE=… names another one, and {INSTEAD}"
+OTHER = f"name a copy of it with BASE_IMAGE=…, or, {INSTEAD}"
 
 
 @pytest.fixture
@@ -398,8 +398,9 @@ def texts(tree: Path) -> dict[str, str]:
 
 
 def mentions(version: str, text: str) -> int:
-    """How often a version stands in a text; "since", "until" and "of version" may stand before it for good."""
-    return len(re.findall(rf"(?<!since )(?<!until )(?<!of version )(?<![\d.]){re.escape(version)}(?!\.?\d)", text))
+    """How often a version stands in a text, except where prose names an older one."""
+    prose = "".join(f"(?<!{word} )" for word in ("since", "until", "of version", "and", "or"))
+    return len(re.findall(rf"{prose}(?<![\d.]){re.escape(version)}(?!\.?\d)", text))
 
 
 def unreleased(tree: Path, text: str) -> None:
