@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from integration_tests.connection import Connection
-from sandbox import ORGANIZATIONS, TOKEN, generated
+from sandbox import FAULTS, ORGANIZATIONS, TOKEN, generated
 
 BOTH = ("appointments", "organizations")
 SMALL, BUSY, EMPTY, BROKEN = (ORGANIZATIONS[name] for name in ("small", "busy", "empty", "not-connected"))
@@ -71,8 +71,14 @@ def test_a_gap_is_one_warning_and_one_row(connector, sandbox):
     assert warning.endswith("no longer reaches back to the last sync: past. Sync more often.")
     row = connection.tables["organizations"]["org",]
     assert row["gap_from"] < row["gap_to"] == row["covered_from"]
-    connection.sync()
-    assert "gap_from" not in connection.tables["organizations"]["org",]
+    gap = {name: row[name] for name in ("gap_from", "gap_to", "gap_found_at")}
+    assert gap["gap_found_at"] == row["synced_at"]
+    sandbox.faults["org"] = FAULTS["forbidden"]
+    for outcome in ("failed", "read"):
+        connection.sync()
+        row = connection.tables["organizations"]["org",]
+        assert (row["outcome"], {name: row[name] for name in gap}) == (outcome, gap), "the latest gap stays in the row"
+        sandbox.faults.clear()
 
 
 def test_another_account_in_the_place_of_one_is_covered_anew(connector, sandbox):

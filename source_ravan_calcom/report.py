@@ -23,6 +23,9 @@ from source_ravan_calcom.ravan import failures
 from source_ravan_calcom.ravan.failures import OrganizationFailure
 from source_ravan_calcom.ravan.throttle import Paused, Resumed
 
+Gap = tuple[datetime, datetime, datetime]
+"""From when to when bookings may be missing, and when that was found."""
+
 READ, FAILED, NOT_ATTEMPTED = "read", "failed", "not_asked"
 """The values of ``organizations.outcome``."""
 
@@ -192,7 +195,7 @@ class Report:
         self._policy = policy
         self._forgets = forgets
         self._logger = logger
-        self._logged: Counter[str] = Counter()
+        self._logged: Counter[tuple[str, int]] = Counter()
         self._progress_at = monotonic()
 
     def read(self, org_id: str, outcome: Outcome) -> None:
@@ -261,6 +264,10 @@ class Report:
             )
         elif claim.gap:
             self._log_some(_GAPS, _gap_in_words(org_id, claim))
+        elif claim.reason:
+            level = logging.INFO if claim.reason in coverage.HARMLESS else logging.WARNING
+            what = "coverage begins anew" if claim.is_first else "coverage is unknown"
+            self._log_some(_REASONS, f"Organization {org_id}: {what}, because {claim.reason}.", level)
         elif claim.covered_from and not self._forgets and claim.is_first:
             end = f"to {in_words(claim.covered_until)}" if claim.covered_until else "on"
             self._logger.info(
@@ -268,16 +275,16 @@ class Report:
                 "longer available from Ravan's API."
             )
 
-    def _log_some(self, rest: str, sentence: str) -> None:
-        """Log the first few warnings of a kind; ``rest`` counts the others when the sync closes."""
-        self._logged[rest] += 1
-        if self._logged[rest] <= ITEMS:
-            self._logger.warning(sentence)
+    def _log_some(self, rest: str, sentence: str, level: int = logging.WARNING) -> None:
+        """Log the first few lines of a kind; ``rest`` counts the others when the sync closes."""
+        self._logged[rest, level] += 1
+        if self._logged[rest, level] <= ITEMS:
+            self._logger.log(level, sentence)
 
     def _log_coverage(self) -> None:
-        for rest, count in self._logged.items():
+        for (rest, level), count in self._logged.items():
             if count > ITEMS:
-                self._logger.warning(rest.format(count - ITEMS))
+                self._logger.log(level, rest.format(count - ITEMS))
         outcomes = ((org_id, self.outcomes[org_id]) for org_id in self.outcomes.org_ids)
         claims = {org_id: outcome.claim for org_id, outcome in outcomes if outcome.claim}
         bounded = [org_id for org_id, claim in claims.items() if claim.covered_from or claim.covered_until]
@@ -312,6 +319,7 @@ class Report:
 SKIP_REMEDY = f"To sync the others meanwhile, set {label('failing_organizations')} to {SKIP} instead of {FAIL}."
 
 _GAPS = "In {} more organizations a gap opened; the organizations stream names them."
+_REASONS = "Coverage of {} more organizations begins anew or is unknown, see the organizations stream."
 _DOUBTS = "Coverage of {} more organizations is unknown, see coverage in the organizations stream."
 
 
@@ -351,16 +359,19 @@ def log_pause(logger: logging.Logger, event: Paused | Resumed) -> None:
         logger.info("Requests succeed again.")
 
 
-def organization_row(org_id: str, outcome: Outcome, last_read_at: datetime | None) -> dict[str, Any]:
+def organization_row(
+    org_id: str, outcome: Outcome, last_read_at: datetime | None, last_gap: Gap | None
+) -> dict[str, Any]:
     """The row of ``organizations``.
 
     Args:
         org_id: The organization, as configured.
         outcome: What became of it.
         last_read_at: When an earlier sync read it last, as far as the state knows.
+        last_gap: Its latest gap, as far as the state knows.
     """
     was_read, claim, failure = outcome.outcome == READ, outcome.claim, outcome.failure
-    gap_from, gap_to, gap_found_at = claim.last_gap if claim and claim.last_gap else (None, None, None)
+    gap_from, gap_to, gap_found_at = last_gap or (None, None, None)
     times: Mapping[str, datetime | None] = {
         "last_read_at": outcome.at if was_read else last_read_at,
         "covered_from": claim.covered_from if claim else None,

@@ -317,7 +317,9 @@ class Sync:
         yield _status(ORGANIZATIONS, AirbyteStreamStatus.RUNNING)
         for org_id in self._config.org_ids:
             outcome = self._report.outcomes[org_id]
-            yield _record(ORGANIZATIONS, organization_row(org_id, outcome, self._last_reads.get(org_id)))
+            seen = self._state.of(org_id)
+            row = organization_row(org_id, outcome, self._last_reads.get(org_id), seen.gap if seen else None)
+            yield _record(ORGANIZATIONS, row)
             if outcome.outcome == READ:
                 self._last_reads[org_id] = outcome.at
         yield from self._end(ORGANIZATIONS, memory.organizations_state(self._last_reads))

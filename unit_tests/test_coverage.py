@@ -288,18 +288,20 @@ def test_the_order_in_which_statuses_are_listed_does_not_matter():
 
 def test_the_latest_gap_is_remembered_with_when_it_was_found():
     world = World(9, 300, 0, cap=50, habits=CALM)
-    first = settled(world)
-    assert first.last_gap is None
+    settled(world)
+    assert world.seen.gap is None
     world.live(timedelta(days=1))
     world.life.mixed(80, -0.5, -0.1, ("accepted",))
     opened = world.sync()
     found_at = world.life.now
     assert opened.gap
-    assert opened.last_gap == (*opened.gap, found_at)
+    assert world.seen.gap == (*opened.gap, found_at)
     world.live(timedelta(hours=1))
-    assert (world.sync().gap, world.sync().last_gap) == (None, opened.last_gap)
+    assert world.sync().gap is None
+    assert world.seen.gap == (*opened.gap, found_at)
     world.state = {}
-    assert world.sync().last_gap is None, "a full refresh and a lost state forget it"
+    world.sync()
+    assert world.seen.gap is None, "a full refresh and a lost state forget it"
 
 
 # The steps of a claim.

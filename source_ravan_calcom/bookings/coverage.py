@@ -45,6 +45,9 @@ UPGRADED = "the state was written by an earlier version"
 OLDER = "the account shows older bookings than before"
 FEWER = "bookings that were read before are missing"
 EXCHANGED = "hardly a booking is there that was read before; another Cal.com account may be connected"
+HARMLESS = frozenset({STATUSES, UPGRADED})
+"""The reasons that say nothing about the account."""
+
 REASONS = (STATUSES, CLOCK, UPGRADED, OLDER, FEWER, EXCHANGED)
 """Why coverage began anew, or is unknown this time. Each is said in the sync in which it happens."""
 
@@ -71,7 +74,6 @@ class Claim:
         kept: What the next sync goes on from.
         is_first: Whether coverage begins with this sync.
         reason: Why coverage begins anew or is unknown, one of ``REASONS``; empty where nothing is to be said.
-        last_gap: The latest gap, from when to when and when it was found; remembered until a full refresh.
     """
 
     coverage: str
@@ -83,7 +85,6 @@ class Claim:
     kept: Covered | None = None
     is_first: bool = False
     reason: str = ""
-    last_gap: tuple[datetime, datetime, datetime] | None = None
 
 
 @dataclass(frozen=True)

@@ -123,7 +123,7 @@ def compare(bookings: Bookings, before: Seen | None, statuses: Sequence[str], sy
     )
     if before and claim.coverage == coverage.UNKNOWN and claim.reason:
         seen = replace(before, synced_at=synced_at, is_doubted=True)
-    return Delivery(rows, replace(claim, last_gap=gap), seen)
+    return Delivery(rows, claim, seen)
 
 
 class State:
