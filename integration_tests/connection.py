@@ -1,4 +1,4 @@
-"""A stand-in for Airbyte's platform and a destination: jobs, attempts, checks, committed states, and what a person sees.
+"""Airbyte's platform and a destination: jobs, attempts, checks, committed states, and what a person sees.
 
 After a failed job or attempt the platform runs ``check`` before the next attempt, and a check that fails ends the job.
 It shows the first error trace of an attempt, by time, and no other; whether it tries again follows that one, too.

@@ -112,7 +112,7 @@ def test_a_state_of_version_1_goes_on_working(connector, sandbox):
     output = connector.run("read", connector.config(SMALL), mode="incremental", state=state)
     assert [row["id"] for row in output.rows] == [booked.uid]
     assert output.logs("WARN") == []
-    assert output.states[-1]["stream"]["stream_state"]["version"] == 2
+    assert output.states[-1]["stream"]["stream_state"]["version"] == 3
 
 
 def test_synced_at_never_goes_backwards(connector, sandbox):
