@@ -229,10 +229,14 @@ def test_a_fault_has_its_own_sentence(fault_runs, verb, name):
     retries = (workers.CHECK if verb == "check" else workers.READ).most
     requests = run.sandbox.requests_for(name)
     tries = requests - (name == "calcom-error-as-400")  # one more with the lower limit
-    assert expected.sentence.format(org=name, host=run.host, tries=tries) in sentence
+    assert (
+        expected.sentence.format(org=name, host=run.host, tries=tries).replace("tried 1 times", "tried once")
+        in sentence
+    )
     if expected.asked == RETRIED:
-        assert 2 <= tries <= retries + 1
-        assert f"tried {tries} times" in sentence
+        # On a busy machine the time of a check may be over before its retry.
+        assert (2 if verb == "read" else 1) <= tries <= retries + 1
+        assert f"tried {tries} times" in sentence or (tries == 1 and "tried once" in sentence)
     else:
         assert requests == {ONCE: 1, TWICE: 2}[expected.asked]
 
