@@ -111,7 +111,7 @@ def test_the_connector_reaches_what_the_filters_reach(four_days):
 def test_no_claim_is_false_and_nothing_is_warned_of_while_everything_lands(four_days):
     proof = four_days[0].proof
     assert proof.claims > 10_000
-    assert (proof.syncs, proof.warned, proof.holes) == (4 * 24, 0, [])
+    assert (proof.syncs, proof.warned, proof.gaps) == (4 * 24, 0, [])
     assert (proof.false, proof.inside, proof.outside) == (0, 0, 0)
 
 
@@ -145,7 +145,7 @@ def test_a_false_claim_is_counted(columns, false, inside):
     proof.take(sync_that_claims(**columns), month, table)
     proof.end(month, table, START + timedelta(days=2))
     assert (proof.false, proof.inside, proof.outside) == (false, inside, 1 - inside)
-    assert (proof.warned_share, len(proof.holes)) == (1, int("gap_from" in columns))
+    assert (proof.warned_share, len(proof.gaps)) == (1, int("gap_from" in columns))
 
 
 def test_nothing_is_claimed_where_coverage_is_unknown():
