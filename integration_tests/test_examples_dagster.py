@@ -118,7 +118,7 @@ def test_groups_run_alone_side_by_side_and_from_their_own_state(reader, sandbox,
 
     groups = grouped([f"org-{number}" for number in range(9)], 3)
     for number in range(9):
-        sandbox.put(generated(f"org-{number}", 10, number, sandbox.clock.now()))
+        sandbox.put(generated(f"org-{number}", 10, 100 + number, sandbox.clock.now()))
     assert sorted(groups) == ["group_0", "group_1", "group_2"]
     org_ids = [org_id for group in groups.values() for org_id in group]
     settings = {"access_token": TOKEN, "org_ids": org_ids, "api_url": connector.url}
