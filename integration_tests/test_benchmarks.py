@@ -121,7 +121,7 @@ START = datetime(2026, 3, 1, tzinfo=timezone.utc)
 def sync_that_claims(**columns) -> Sync:
     """A sync whose organization is covered as told, with nothing bounded where nothing is told."""
     bounds = dict.fromkeys(("covered_from", "covered_until", "gap_from", "gap_to"))
-    return Sync(organization={"coverage": "partial", **bounds, **columns}, warnings=["a hole"])
+    return Sync(organization={"coverage": "partial", "requests": 5, **bounds, **columns}, warnings=["a gap"])
 
 
 @pytest.mark.parametrize(

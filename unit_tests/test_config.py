@@ -373,7 +373,7 @@ def test_settings_are_read_with_the_standard_library_alone():
         "import sys; before = {*sys.modules}; import source_ravan_calcom.config; "
         "print(*{name.split('.')[0] for name in {*sys.modules} - before} - sys.stdlib_module_names)"
     )
-    printed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    printed = subprocess.run([sys.executable, "-I", "-c", script], capture_output=True, text=True, check=True).stdout
     assert printed.split() == ["source_ravan_calcom"]
 
 
