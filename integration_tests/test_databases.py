@@ -253,7 +253,7 @@ def plain(printed: str) -> str:
 @pytest.mark.parametrize(
     ("settings", "database", "sentence"),
     [
-        ({"access_token": TOKEN, "org_ids": []}, "a.duckdb", "Organization IDs needs at least one entry."),
+        ({"access_token": TOKEN, "org_ids": []}, "a.duckdb", "Organization IDs (org_ids) is missing."),
         ({"access_token": TOKEN, "org_ids": ["x"]}, "postgresql://user@127.0.0.1:1/x", "Connection refused"),
         ({"access_token": TOKEN, "org_ids": ["x"]}, "ravan_calcom.duckdb", "choose another name"),
         (None, "a.duckdb", "No such file or directory: 'config.json'"),

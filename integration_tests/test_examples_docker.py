@@ -76,8 +76,8 @@ def another_users(config: Path) -> None:
     ("mistake", "sentence"),
     [
         (no_config, "config.json can't be read: No such file or directory."),
-        (wrong_type, "Organization IDs is “one”, but must be a list."),
-        (another_users, "config.json can't be read: Permission denied."),
+        (wrong_type, "Organization IDs (org_ids) is “one”, but must be a list."),
+        (another_users, "config.json can't be read: user ID 1000, the connector's, needs read permission."),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
