@@ -121,9 +121,24 @@ def compare(bookings: Bookings, before: Seen | None, statuses: Sequence[str], sy
         bookings.cap,
         bookings.shows_pending,
     )
-    if before and claim.coverage == coverage.UNKNOWN and claim.reason:
-        seen = replace(before, synced_at=synced_at, is_doubted=True)
+    if before and claim.reason == coverage.FEWER and claim.coverage == coverage.UNKNOWN:
+        seen = _with_missing(seen, before)
     return Delivery(rows, claim, seen)
+
+
+def _with_missing(seen: Seen, before: Seen) -> Seen:
+    """What was seen, and what was seen before and is missing: the next sync decides whether it is gone."""
+    shown = {mark[:UID_BYTES] for mark in unpacked(seen.fingerprints) | unpacked(seen.settled)}
+
+    def merged(now: str, then: str) -> str:
+        return packed(unpacked(now) | {mark for mark in unpacked(then) if mark[:UID_BYTES] not in shown})
+
+    return replace(
+        seen,
+        fingerprints=merged(seen.fingerprints, before.fingerprints),
+        settled=merged(seen.settled, before.settled),
+        is_doubted=True,
+    )
 
 
 class State:

@@ -158,8 +158,8 @@ class Seen:
         limit: The limit that the API takes, where ``MAX_LIMIT`` was refused.
         cap: The most rows that a response holds, where it is less than the limit.
         shows_pending: Whether ``upcoming`` shows pending bookings, so that ``unconfirmed`` adds none.
-        is_doubted: Whether bookings were missing in the last sync. The rest is as it was before that one: what fails in
-            passing comes back, and what stays away is no longer the account's.
+        is_doubted: Whether bookings were missing in the last sync. They are still among these: what fails in passing
+            comes back, and what stays away is no longer the account's.
         is_old: Whether the fingerprints are of version 1 or 2, which don't tell bookings from contents.
     """
 
