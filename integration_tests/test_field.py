@@ -35,7 +35,7 @@ def test_no_organization_fails_for_a_limit(connector, sandbox, org_ids, limit):
     assert sandbox.limit.refused > 0
     assert sandbox.limit.refused <= sandbox.limit.allowed, "no storm of requests against a limit"
     paused = [line for line in output.logs("INFO") if "limits the rate of requests" in line]
-    through = [line for line in output.logs("INFO") if line == "Requests get through again."]
+    through = [line for line in output.logs("INFO") if line == "Requests succeed again."]
     assert len(paused) == len(through) >= 1
 
 
