@@ -59,7 +59,7 @@ def test_a_connection_that_was_closed_meanwhile_costs_nothing(connector, sandbox
     output = connector.run("read", connector.config(*org_ids, num_workers=2))
     assert (output.code, len(output.rows)) == (0, ROWS * len(org_ids))
     assert sandbox.stale_requests > 0
-    assert not [line for line in output.logs("INFO") if "Asking again" in line]
+    assert not [line for line in output.logs("INFO") if "Retrying" in line]
     assert output.logs("WARN") == []
 
 
@@ -72,9 +72,9 @@ def test_no_cookie_travels_with_another_organizations_request(connector, sandbox
 @pytest.mark.parametrize(
     ("environment", "sentence"),
     [
-        ({"REQUESTS_CA_BUNDLE": "/nowhere.pem"}, "the file of certificates that REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE"),
+        ({"REQUESTS_CA_BUNDLE": "/nowhere.pem"}, "the file of certificates can't be read"),
         ({"HTTPS_PROXY": "http://user:hunter2hunter2@127.0.0.1:9"}, "the proxy could not be used"),
-        ({"HTTPS_PROXY": "http://user:hunter2hunter2@127.0.0.1:none"}, "can't be used"),
+        ({"HTTPS_PROXY": "http://user:hunter2hunter2@127.0.0.1:none"}, "is not valid"),
     ],
 )
 def test_an_odd_machine_is_told_in_words_and_no_proxys_password(connector, environment, sentence):

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
+from functools import partial
 from http.cookiejar import DefaultCookiePolicy
 from time import monotonic
 from typing import Any
@@ -218,9 +219,15 @@ class Client:
         if self._config.agent_id:
             params["agent_id"] = self._config.agent_id
         timeout = (self._timeouts.connect, self._timeouts.read)
-        with self._session.get(
-            self._config.api_url + PATH, params=params, timeout=timeout, stream=True, allow_redirects=False
-        ) as answer:
+        get = partial(self._session.get, self._config.api_url + PATH, params=params, timeout=timeout)
+        try:
+            answer = get(stream=True, allow_redirects=False)
+        except requests.Timeout:
+            raise
+        except requests.ConnectionError:
+            # Most likely the server had closed the connection while it was idle.
+            answer = get(stream=True, allow_redirects=False)
+        with answer:
             if answer.status_code // 100 == 1:
                 # The real response follows on this connection, and must not be taken for that of the next request.
                 if connection := answer.raw.connection:

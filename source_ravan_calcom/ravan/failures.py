@@ -117,7 +117,7 @@ SENTENCES: Mapping[Kind, str] = {
         "again; if it lasts, check the network between the connector and {host}."
     ),
 }
-"""What a person reads. Fields: ``org_id``, ``code``, ``detail``, ``host``, ``tries`` and ``said``, see :class:`Facts`."""
+"""What a person reads. Fields: ``org_id``, ``code``, ``detail``, ``host``, ``tries``, ``said``; see :class:`Facts`."""
 
 KINDS = tuple(SENTENCES)
 """Every kind that one organization can fail with, the most actionable first; the documentation lists them all."""
