@@ -80,7 +80,8 @@ class Task:
 
     def restart(self) -> None:
         """Begin anew after an attempt that was given up, whose thread may still be at work."""
-        self.call = Call(self.org_id, self.call.requests, self.call.failures)
+        given_up = self.call.given_up
+        self.call = Call(self.org_id, self.call.requests, max(self.call.failures, given_up), given_up + 1)
 
 
 TaskT = TypeVar("TaskT", bound=Task)
@@ -262,7 +263,7 @@ class WorkerPool(Generic[TaskT]):
     def _backoff(self, task: TaskT, failure: OrganizationFailure) -> float | None:
         """Seconds until the task is started again, or ``None`` if it has failed for good."""
         now, call = monotonic(), task.call
-        # The client counts from 0 again after each success.
+        # The client counts anew after each success.
         task.failing_since = task.failing_since if call.failures and task.failing_since is not None else now
         task.failure = failure
         call.failures += 1

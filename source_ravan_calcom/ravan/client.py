@@ -1,18 +1,17 @@
 """``GET /api/v1/calcom/appointments``: one request → the rows of one window, or a failure.
 
-What a response means stands in :mod:`source_ravan_calcom.ravan.responses`; when a request may leave, in
-:mod:`source_ravan_calcom.ravan.throttle`. Retries are decided by :mod:`source_ravan_calcom.workers`, except after a
-429: all requests are paused then, so the thread that met it waits like all others and sends the request again.
+``workers`` decides on retries, except after a 429: the thread that met it waits and sends the request again.
 """
 
 from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
+from functools import cached_property
 from functools import partial
 from http.cookiejar import DefaultCookiePolicy
 from time import monotonic
@@ -20,10 +19,11 @@ from typing import Any
 from urllib.parse import unquote
 
 import requests
-import urllib3.exceptions
 from airbyte_cdk.utils import AirbyteTracedException
 from airbyte_cdk.utils.airbyte_secrets_utils import add_to_secrets
+from requests import exceptions as http
 from requests.adapters import HTTPAdapter
+from urllib3 import exceptions as net
 
 from source_ravan_calcom.bookings.records import Row
 from source_ravan_calcom.config import Config, in_words
@@ -44,64 +44,40 @@ _YEAR = 365 * 24 * 60 * 60.0
 
 @dataclass(frozen=True)
 class Timeouts:
-    """How long to wait for one response. All times are in seconds.
+    """How long to wait for one response, in seconds."""
 
-    Attributes:
-        connect: For the connection.
-        read: For the next byte.
-        response: For the whole response, headers included. The owner of the threads enforces it.
-        rate_limited: For any request to succeed once a rate limit was met.
-    """
-
-    connect: float
-    read: float
-    response: float
-    rate_limited: float
+    connect: float  # for the connection
+    read: float  # for the next byte
+    response: float  # for the whole response, headers included; the owner of the threads enforces it
+    rate_limited: float  # for any request to succeed once a rate limit was met
 
 
 READ = Timeouts(connect=10, read=30, response=45, rate_limited=300)
-"""For ``read``: nobody waits at a screen, and a passing fault should cost only time."""
-
 CHECK = Timeouts(connect=5, read=10, response=12, rate_limited=40)
-"""For ``check``: a person waits for it."""
+"""For ``check``: a person waits for it, but nobody for ``read``."""
 
 
 @dataclass(frozen=True)
 class Response:
-    """The rows of one window.
+    """The rows of one window. Both times are the API's, from the ``Date`` header; the connector's without one."""
 
-    Attributes:
-        rows: As Ravan sent them, in its order.
-        count: Their number as the response states it; ``None`` if it states none.
-        repaired: Whether a part that no parser accepts was replaced.
-        at: The API's time when it answered, from the ``Date`` header; the connector's own without one.
-        began: The API's time before the request was sent.
-    """
-
-    rows: list[Row]
-    count: Any
-    repaired: bool
-    at: datetime
-    began: datetime
+    rows: list[Row]  # as Ravan sent them, in its order
+    count: Any  # their number as the response states it; None if it states none
+    repaired: bool  # whether a part that no parser accepts was replaced
+    at: datetime  # when the API answered
+    began: datetime  # before the request was sent
 
 
 @dataclass(eq=False)
 class Call:
-    """The requests of one attempt to read an organization, as its owner sees them from another thread.
-
-    Attributes:
-        org_id: The organization.
-        requests: How many were sent.
-        failures: How often the request at hand has failed before.
-        departure: The request under way, if any.
-        is_given_up: Whether the owner has stopped waiting: no further request leaves.
-    """
+    """The requests of one attempt to read an organization, as its owner sees them from another thread."""
 
     org_id: str
-    requests: int = 0
-    failures: int = 0
-    departure: Departure | None = None
-    is_given_up: bool = False
+    requests: int = 0  # how many were sent
+    failures: int = 0  # how often the request at hand has failed before
+    given_up: int = 0  # how often an earlier attempt was given up; a success of another request does not excuse it
+    departure: Departure | None = None  # the request under way
+    is_given_up: bool = False  # the owner has stopped waiting: no further request leaves
 
 
 class NotAttempted(Exception):
@@ -110,7 +86,7 @@ class NotAttempted(Exception):
 
 class _Session(requests.Session):
     def get_redirect_target(self, resp: requests.Response) -> None:
-        """Nowhere: a redirect is an error here, and where it points is not even parsed."""
+        """Return nothing: a redirect is an error here, and its target is not even parsed."""
 
 
 class Client:
@@ -119,7 +95,7 @@ class Client:
     Args:
         config: The user's settings.
         timeouts: How long to wait.
-        notify: Told of each pause for a rate limit, and of its end.
+        notify: Called with each pause for a rate limit, and with its end.
         until: The monotonic time after which no request leaves.
     """
 
@@ -137,8 +113,16 @@ class Client:
         self._throttle = Throttle(config.num_workers, notify)
         self._session = _session(config)
 
+    @cached_property
+    def _prepared(self) -> tuple[requests.PreparedRequest, Mapping[str, Any]]:
+        """A request without parameters, and the options of the environment. An invalid address raises."""
+        url = self._config.api_url + PATH
+        request = self._session.prepare_request(requests.Request("GET", url))
+        request.headers["Authorization"] = f"Bearer {self._config.access_token}"  # in place of a .netrc file's
+        return request, self._session.merge_environment_settings(url, {}, True, None, None)
+
     def close(self) -> None:
-        """Let no further request leave, and release the threads that wait for theirs."""
+        """Send no further request, and release the threads that wait for theirs."""
         self._throttle.close()
 
     def get(self, call: Call, status: str | None, limit: int) -> Response:
@@ -166,16 +150,15 @@ class Client:
                 self._throttle.ended(departure)
             if response:
                 self.has_succeeded = True
-                call.failures = 0
+                call.failures = call.given_up
                 return response
 
     def give_up(self, call: Call, departure: Departure) -> OrganizationFailure:
         """Give up a request that exceeds its deadline; what it still returns is to be ignored."""
         call.is_given_up = True
         self._throttle.ended(departure)
-        return OrganizationFailure(
-            failures.UNREACHABLE, replace(self._facts(call), detail="the response did not end in time")
-        )
+        facts = replace(self._facts(call), detail="the response did not end in time")
+        return OrganizationFailure(failures.UNREACHABLE, facts)
 
     @property
     def deadline(self) -> float:
@@ -193,10 +176,10 @@ class Client:
             answer, body = self._send(call.org_id, status, limit)
         except _BodyTooLarge as error:
             self._throttle.succeeded(departure)
-            code = f"HTTP {error.status}"
-            facts = replace(facts, code=code, detail=f"it is larger than {MAX_BODY_BYTES >> 20} MB")
+            detail = f"it is larger than {MAX_BODY_BYTES >> 20} MB"
+            facts = replace(facts, code=f"HTTP {error.args[0]}", detail=detail)
             raise OrganizationFailure(failures.WRONG_SHAPE, facts) from None
-        except (requests.RequestException, urllib3.exceptions.HTTPError, AirbyteTracedException, OSError) as error:
+        except (http.RequestException, net.HTTPError, AirbyteTracedException, OSError) as error:
             raise _network_failure(error, facts) from None
         result = responses.read(answer.status_code, body, call.org_id)
         if isinstance(result, Problem):
@@ -219,20 +202,22 @@ class Client:
         if self._config.agent_id:
             params["agent_id"] = self._config.agent_id
         timeout = (self._timeouts.connect, self._timeouts.read)
-        get = partial(self._session.get, self._config.api_url + PATH, params=params, timeout=timeout)
+        prepared, options = self._prepared
+        request = prepared.copy()
+        request.prepare_url(prepared.url, params)
+        send = partial(self._session.send, request, timeout=timeout, allow_redirects=False, **options)
         try:
-            answer = get(stream=True, allow_redirects=False)
-        except requests.Timeout:
+            answer = send()
+        except http.Timeout:
             raise
-        except requests.ConnectionError:
-            # Most likely the server had closed the connection while it was idle.
-            answer = get(stream=True, allow_redirects=False)
+        except http.ConnectionError:
+            answer = send()  # most likely the server had closed the connection while it was idle
         with answer:
             if answer.status_code // 100 == 1:
                 # The real response follows on this connection, and must not be taken for that of the next request.
                 if connection := answer.raw.connection:
                     connection.close()
-                raise requests.ConnectionError(f"HTTP {answer.status_code}")
+                raise http.ConnectionError(f"HTTP {answer.status_code}")
             body = bytearray()
             for chunk in answer.iter_content(_CHUNK_BYTES):
                 body += chunk
@@ -264,9 +249,7 @@ class Client:
 
 
 class _BodyTooLarge(Exception):
-    def __init__(self, status: int) -> None:
-        super().__init__(status)
-        self.status = status
+    """Its argument is the HTTP status."""
 
 
 def _session(config: Config) -> requests.Session:
@@ -278,12 +261,6 @@ def _session(config: Config) -> requests.Session:
     # A cookie of one organization's response must not travel with another's request.
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     session.headers["User-Agent"] = "source-ravan-calcom"
-
-    def authorize(request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["Authorization"] = f"Bearer {config.access_token}"
-        return request
-
-    session.auth = authorize  # as a header, a .netrc file would replace it
     for scheme in ("https://", "http://"):  # ignore-https-check
         session.mount(scheme, HTTPAdapter(pool_maxsize=config.num_workers))
     if session.trust_env:
@@ -292,7 +269,7 @@ def _session(config: Config) -> requests.Session:
 
 
 def _mask_proxy_passwords(url: str) -> None:
-    """Mask the passwords of the environment's proxies for ``url`` wherever they might be printed."""
+    """Mask the passwords of the environment's proxies in all output."""
     for proxy in requests.utils.get_environ_proxies(url).values():
         # Not parsed as a URL: it may lack its scheme, and a password may hold what no URL can.
         login = proxy.rpartition("@")[0].split("//", 1)[-1]
@@ -303,75 +280,50 @@ def _mask_proxy_passwords(url: str) -> None:
 
 
 _CERTIFICATES = "set SSL_CERT_FILE or REQUESTS_CA_BUNDLE for the connector to a file that holds "
-_UNREADABLE_CERTIFICATES = f"the file of certificates can't be read; {_CERTIFICATES}certificates in PEM format"
-_INVALID_ADDRESS = "the address of the host or the proxy is not valid. Check API URL and HTTPS_PROXY"
+_UNREADABLE = f"the file of certificates can't be read; {_CERTIFICATES}certificates in PEM format"
+_UNTRUSTED = (
+    f"its certificate is not trusted. If a proxy or a private authority signs it, {_CERTIFICATES}that authority's "
+    "certificate"
+)
+_ADDRESS = "the address of the host or the proxy is not valid. Check API URL and HTTPS_PROXY"
+_PRIVATE = "its address belongs to a private network, which Airbyte Cloud does not allow. Check API URL"
+_LOGIN = "the proxy demands a login (HTTP 407). Put user and password into HTTPS_PROXY"
+_SOCKS = (
+    "HTTPS_PROXY or ALL_PROXY names a SOCKS proxy, which needs the Python package PySocks. Use an HTTP proxy, or "
+    "install PySocks beside the connector"
+)
+_PROXY = "the address of the proxy is not valid. Check HTTPS_PROXY"
+_INTERIM = "the server sent an interim response in place of the response"
+_SETTINGS, _DOWN, _SHAPE = failures.NETWORK_SETTINGS, failures.UNREACHABLE, failures.WRONG_SHAPE
 
-# (exception, part of its text, kind, sentence). The first row that fits any cause of an error decides; the specific
-# rows come first.
+# (exception, part of its text, kind, sentence). The first row that fits any cause of an error decides.
 _NETWORK: tuple[tuple[type[BaseException], str, Kind, str], ...] = (
-    (
-        AirbyteTracedException,
-        "private network",
-        failures.NETWORK_SETTINGS,
-        "its address belongs to a private network, which Airbyte Cloud does not allow. Check API URL",
-    ),
-    (OSError, "CA certificate bundle", failures.NETWORK_SETTINGS, _UNREADABLE_CERTIFICATES),
-    (ssl.SSLError, "[X509", failures.NETWORK_SETTINGS, _UNREADABLE_CERTIFICATES),
-    (urllib3.exceptions.SSLError, "Permission denied", failures.NETWORK_SETTINGS, _UNREADABLE_CERTIFICATES),
-    (
-        ssl.SSLCertVerificationError,
-        "",
-        failures.NETWORK_SETTINGS,
-        f"its certificate is not trusted. If a proxy or a private authority signs it, {_CERTIFICATES}that authority's "
-        "certificate",
-    ),
-    (
-        OSError,
-        "Tunnel connection failed: 407",
-        failures.NETWORK_SETTINGS,
-        "the proxy demands a login (HTTP 407). Put user and password into HTTPS_PROXY",
-    ),
-    (
-        requests.exceptions.InvalidSchema,
-        "SOCKS",
-        failures.NETWORK_SETTINGS,
-        "HTTPS_PROXY or ALL_PROXY names a SOCKS proxy, which needs the Python package PySocks. Use an HTTP proxy, or "
-        "install PySocks beside the connector",
-    ),
-    (
-        requests.exceptions.InvalidProxyURL,
-        "",
-        failures.NETWORK_SETTINGS,
-        "the address of the proxy is not valid. Check HTTPS_PROXY",
-    ),
-    (requests.exceptions.InvalidURL, "", failures.NETWORK_SETTINGS, _INVALID_ADDRESS),
-    (urllib3.exceptions.LocationParseError, "", failures.NETWORK_SETTINGS, _INVALID_ADDRESS),
-    (urllib3.exceptions.NameResolutionError, "", failures.UNREACHABLE, "the host name could not be resolved"),
-    (requests.exceptions.ProxyError, "", failures.UNREACHABLE, "the proxy could not be used"),
-    (requests.exceptions.SSLError, "", failures.UNREACHABLE, "the TLS connection failed"),
-    (ConnectionRefusedError, "", failures.UNREACHABLE, "the connection was refused"),
-    (ConnectionResetError, "", failures.UNREACHABLE, "the connection was reset"),
-    (Exception, "got more than", failures.WRONG_SHAPE, "its headers are too many or too long"),
+    (AirbyteTracedException, "private network", _SETTINGS, _PRIVATE),
+    (OSError, "CA certificate bundle", _SETTINGS, _UNREADABLE),
+    (ssl.SSLError, "[X509", _SETTINGS, _UNREADABLE),
+    (net.SSLError, "Permission denied", _SETTINGS, _UNREADABLE),
+    (ssl.SSLCertVerificationError, "", _SETTINGS, _UNTRUSTED),
+    (OSError, "Tunnel connection failed: 407", _SETTINGS, _LOGIN),
+    (http.InvalidSchema, "SOCKS", _SETTINGS, _SOCKS),
+    (http.InvalidProxyURL, "", _SETTINGS, _PROXY),
+    (http.InvalidURL, "", _SETTINGS, _ADDRESS),
+    (net.LocationParseError, "", _SETTINGS, _ADDRESS),
+    (net.NameResolutionError, "", _DOWN, "the host name could not be resolved"),
+    (http.ProxyError, "", _DOWN, "the proxy could not be used"),
+    (http.SSLError, "", _DOWN, "the TLS connection failed"),
+    (ConnectionRefusedError, "", _DOWN, "the connection was refused"),
+    (ConnectionResetError, "", _DOWN, "the connection was reset"),
+    (Exception, "got more than", _SHAPE, "its headers are too many or too long"),
     # A subclass of urllib3's timeout, though none passed.
-    (urllib3.exceptions.NewConnectionError, "", failures.UNREACHABLE, "no connection could be made"),
-    (requests.exceptions.ConnectTimeout, "", failures.UNREACHABLE, "no connection was made in time"),
-    (requests.exceptions.ReadTimeout, "", failures.UNREACHABLE, "no response came in time"),
-    (urllib3.exceptions.ReadTimeoutError, "", failures.UNREACHABLE, "the response stopped before its end"),
-    (urllib3.exceptions.DecodeError, "", failures.UNREACHABLE, "the response could not be decompressed"),
-    (urllib3.exceptions.IncompleteRead, "", failures.UNREACHABLE, "the response was cut short"),
-    (
-        urllib3.exceptions.ProtocolError,
-        "",
-        failures.UNREACHABLE,
-        "the connection was closed before the response was complete",
-    ),
-    (
-        requests.exceptions.ConnectionError,
-        "HTTP 1",
-        failures.UNREACHABLE,
-        "the server sent an interim response in place of the response",
-    ),
-    (BaseException, "", failures.UNREACHABLE, "the request could not be sent"),
+    (net.NewConnectionError, "", _DOWN, "no connection could be made"),
+    (http.ConnectTimeout, "", _DOWN, "no connection was made in time"),
+    (http.ReadTimeout, "", _DOWN, "no response came in time"),
+    (net.ReadTimeoutError, "", _DOWN, "the response stopped before its end"),
+    (net.DecodeError, "", _DOWN, "the response could not be decompressed"),
+    (net.IncompleteRead, "", _DOWN, "the response was cut short"),
+    (net.ProtocolError, "", _DOWN, "the connection was closed before the response was complete"),
+    (http.ConnectionError, "HTTP 1", _DOWN, _INTERIM),
+    (BaseException, "", _DOWN, "the request could not be sent"),
 )
 
 

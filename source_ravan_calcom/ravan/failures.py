@@ -117,7 +117,7 @@ SENTENCES: Mapping[Kind, str] = {
         "again; if it lasts, check the network between the connector and {host}."
     ),
 }
-"""What a person reads. Fields: ``org_id``, ``code``, ``detail``, ``host``, ``tries``, ``said``; see :class:`Facts`."""
+"""Filled with the fields of :class:`Facts`, ``tries`` and ``said`` in words."""
 
 KINDS = tuple(SENTENCES)
 """Every kind that one organization can fail with, the most actionable first; the documentation lists them all."""

@@ -1,7 +1,7 @@
-"""What an answer of Ravan's endpoint means: its HTTP status and its body in, rows or a kind of failure out.
+"""The meaning of a response: HTTP status and body in, rows or a kind of failure out.
 
-Pure: no request, no clock, no log. The API's own code decides first, because the contract gives no HTTP statuses for
-its codes; the HTTP status decides where there is no code that we know. A 429 is a rate limit whatever it carries.
+Pure. The API's own code decides first, because the contract gives no HTTP statuses for its codes; without a known code
+the HTTP status decides. A 429 is a rate limit whatever its body.
 """
 
 from __future__ import annotations
@@ -20,9 +20,7 @@ from source_ravan_calcom.ravan.failures import Kind, clean
 
 CODE_LENGTH = 60
 
-HTTP_SUCCESS = 2
-"""First digit of the HTTP statuses that claim success."""
-
+HTTP_SUCCESS = 2  # the first digit of the HTTP status
 HTTP_TOO_MANY_REQUESTS = 429
 
 BY_CODE: Mapping[str | int, Kind] = {
@@ -72,23 +70,16 @@ UNEXPLAINED = failures.SERVER_FAILED
 
 @dataclass(frozen=True)
 class Rows:
-    """A good answer.
+    """The content of a successful response."""
 
-    Attributes:
-        rows: As Ravan sent them, in its order.
-        count: What the answer says their number is; ``None`` where it says nothing.
-        repaired: Whether something in the body was replaced to read it: half a character, a byte that is no UTF-8, or a
-            number that is out of range.
-    """
-
-    rows: list[Row]
-    count: Any = None
-    repaired: bool = False
+    rows: list[Row]  # as Ravan sent them, in its order
+    count: Any = None  # their number as the response states it
+    repaired: bool = False  # invalid characters or a number out of range were replaced
 
 
 @dataclass(frozen=True)
 class Problem:
-    """An answer that is no rows: its kind, and what fills the sentence (see :class:`failures.Facts`)."""
+    """A response without rows: its kind, and what fills the sentence (see :class:`failures.Facts`)."""
 
     kind: Kind
     code: str
@@ -97,13 +88,7 @@ class Problem:
 
 
 def read(status: int, content: bytes | bytearray, org_id: str) -> Rows | Problem:
-    """Read one answer.
-
-    Args:
-        status: The HTTP status.
-        content: The body, decompressed.
-        org_id: The organization that was asked for. Rows of any other are never returned.
-    """
+    """Read one response of so much decompressed ``content``. Rows of another organization are never returned."""
     body, repaired = _parsed(content)
     kind, code, said = judge(status, body)
     if kind:
@@ -118,14 +103,13 @@ def read(status: int, content: bytes | bytearray, org_id: str) -> Rows | Problem
 
 
 def judge(status: int, body: Any) -> tuple[Kind | None, str, str]:
-    """Judge an answer by its HTTP status and its parsed body.
+    """Judge a response by its HTTP status and its parsed body.
 
     Understands the three error bodies on record: the code beside ``success``, the code in an ``error`` object, and
     an integer gRPC code.
 
     Returns:
-        The kind, or ``None`` where the answer claims success; the code as people should see it; and Ravan's own
-        message, cleaned, or an empty string.
+        The kind, or ``None`` for success; the code as people see it; and Ravan's own message, cleaned.
     """
     fields: Mapping[str, Any] = body if isinstance(body, dict) else {}
     error = fields.get("error")
@@ -145,10 +129,7 @@ def judge(status: int, body: Any) -> tuple[Kind | None, str, str]:
 
 
 def is_own(owner: Any, org_id: str) -> bool:
-    """Whether an organization ID in an answer is the one asked for.
-
-    IDs are UUIDs in every documented example, and the case of a UUID carries nothing.
-    """
+    """Whether an ID in a response is the requested one. IDs are UUIDs in every example, so case does not matter."""
     return isinstance(owner, str) and owner.strip().lower() == org_id.lower()
 
 
@@ -158,7 +139,7 @@ _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def _parsed(content: bytes | bytearray) -> tuple[Any, bool]:
-    """The body, ``_BROKEN`` where it is no JSON, and whether it took a repair to read it."""
+    """The body, or ``_BROKEN`` if it is not JSON, and whether it was repaired."""
     try:
         return orjson.loads(content), False
     except orjson.JSONDecodeError:
@@ -170,13 +151,13 @@ def _parsed(content: bytes | bytearray) -> tuple[Any, bool]:
 
 
 def _repaired(content: bytes | bytearray) -> tuple[Any, bool]:
-    """What the strict parser refuses, though its meaning is plain: one odd value need not cost all rows.
+    """Parse what the strict parser refuses although its meaning is plain.
 
-    Half a surrogate pair (half an emoji in a name) and a byte that is no UTF-8 become U+FFFD; a number beyond what a
-    floating-point number holds becomes the text of its digits.
+    Half a surrogate pair (half an emoji in a name) and a byte that is not UTF-8 become U+FFFD; a number out of range
+    becomes the text of its digits.
 
     Raises:
-        ValueError, RecursionError: It is no JSON.
+        ValueError, RecursionError: It is not JSON.
     """
     repairs = 0
 
@@ -199,7 +180,7 @@ def _repaired(content: bytes | bytearray) -> tuple[Any, bool]:
 
 
 class _NotRows(Exception):
-    """A good status and JSON, and yet not what was asked for: the kind and what was seen."""
+    """JSON with a good status that is not the requested rows."""
 
     def __init__(self, kind: Kind, detail: str) -> None:
         super().__init__(detail)
@@ -208,7 +189,7 @@ class _NotRows(Exception):
 
 
 def _rows(body: Any, org_id: str) -> tuple[list[Row], Any]:
-    """The rows, and what the answer says their number is."""
+    """The rows, and their number as the response states it."""
     data = _field(_shaped(body, dict, "it"), "data", dict)
     echo = data.get("org_id")
     if echo not in (None, "") and not is_own(echo, org_id):
@@ -254,12 +235,9 @@ _JSON_NAMES: dict[type, str] = {
 
 def _first_code(*candidates: Any) -> str | int | None:
     for candidate in candidates:
-        if isinstance(candidate, bool):
-            continue
-        if isinstance(candidate, str) and candidate.strip():
-            return candidate.strip()
-        if isinstance(candidate, int) and candidate:
-            return candidate
+        code = candidate.strip() if isinstance(candidate, str) else candidate
+        if code and isinstance(code, (str, int)) and not isinstance(code, bool):
+            return code
     return None
 
 

@@ -1,11 +1,8 @@
 """When requests may leave: one pause for all of them after a 429, then a gradual return.
 
-Ravan documents that it limits the rate of requests, but no numbers. So nothing is held back before the first 429. A
-429 concerns the whole connection: no request leaves until the time it names, or until our own pause is over, which
-doubles with each refusal in a row. Then one request tries. With each success more requests may be under way, and no
-more leave per second than succeeded between the last refusals.
-
-:class:`RatePolicy` is the policy, pure except for its own memory; threads wait for it in :class:`Throttle`.
+Ravan documents a rate limit without numbers, so nothing is held back before the first 429. It pauses all requests until
+the time it names, or for our own pause, which doubles with each refusal in a row. Then one request tries. With each
+success more requests may be under way, and no more leave per second than succeeded between the last refusals.
 """
 
 from __future__ import annotations
@@ -16,20 +13,11 @@ from dataclasses import dataclass, field
 from threading import Condition
 from time import monotonic
 
-FIRST_PAUSE = 1.0
-"""Seconds of the first pause, unless the 429 names a longer one; each further one in a row is twice as long."""
-
-LONGEST_OWN_PAUSE = 8.0
-"""Seconds. Cal.com counts requests by the minute: a longer pause would outlast the end of that minute."""
-
-CYCLES = 5
-"""Refusals over which the rate is measured; between two of them there may be only two requests."""
-
-SLOWER = 0.8
-"""The factor by which one refusal lowers the rate at most: a rate measured while it was growing is too low."""
-
-FASTER = 0.06
-"""Requests per second that each success adds to the rate, since the limit may be gone: 6 % a second at any rate."""
+FIRST_PAUSE = 1.0  # seconds, unless the 429 names more
+LONGEST_OWN_PAUSE = 8.0  # seconds; Cal.com counts by the minute, and a longer pause would outlast that minute's end
+CYCLES = 5  # refusals over which the rate is measured; between two of them there may be only two requests
+SLOWER = 0.8  # one refusal lowers the rate to this share at most: a rate measured while it grows is too low
+FASTER = 0.06  # requests per second that each success adds, as the limit may be gone: 6 % a second at any rate
 
 
 @dataclass(frozen=True)
@@ -46,24 +34,15 @@ class Resumed:
 
 @dataclass(eq=False)
 class Departure:
-    """One request that left.
+    """One request that left."""
 
-    Attributes:
-        at: The monotonic time when it left.
-        is_over: Whether it has ended, however it did, or was given up.
-    """
-
-    at: float
-    is_over: bool = False
+    at: float  # monotonic time
+    is_over: bool = False  # it has ended, or was given up
 
 
 @dataclass
 class RatePolicy:
-    """How many requests may be under way, and how soon the next one may leave. Times are in seconds.
-
-    Args:
-        most: Requests under way at most.
-    """
+    """The policy, without threads: at most ``most`` requests under way. Times are in seconds."""
 
     most: int
     resumes_at: float = 0.0
@@ -95,12 +74,12 @@ class RatePolicy:
             self._free_at = max(now, self._free_at) + 1 / self.rate
 
     def ended(self, left_at: float) -> None:
-        """A request that had left then has ended, however it did."""
+        """A request that left at ``left_at`` has ended, in whatever way."""
         # One that had left before the pause no longer counts: it may hang for half a minute.
         self._under_way -= left_at > self._paused_at
 
     def succeeded(self, left_at: float) -> None:
-        """The request that had left then got a response that is no 429."""
+        """A request that left at ``left_at`` got a response other than 429."""
         self.limited_since = None
         if left_at <= self._paused_at:
             return  # it says nothing about what is allowed now
@@ -111,13 +90,7 @@ class RatePolicy:
             self.rate += FASTER
 
     def refused(self, now: float, left_at: float, retry_after: float | None) -> None:
-        """The request that had left then got a 429.
-
-        Args:
-            now: When it came.
-            left_at: When its request had left.
-            retry_after: The seconds it names, if any.
-        """
+        """A request that left at ``left_at`` got a 429, which asks to wait ``retry_after`` seconds, if any."""
         if self.limited_since is None:
             self.limited_since = now
         if left_at > self._paused_at:
@@ -142,12 +115,7 @@ class RatePolicy:
 
 
 class Throttle:
-    """Where threads wait until their request may leave. Safe to use from many threads.
-
-    Args:
-        most: Requests under way at most.
-        notify: Told of each pause and its end.
-    """
+    """Lets threads wait until their request may leave. Calls ``notify`` with each pause and its end."""
 
     def __init__(self, most: int, notify: Callable[[Paused | Resumed], None]) -> None:
         self._policy = RatePolicy(most)
@@ -157,14 +125,7 @@ class Throttle:
         self._changed = Condition()
 
     def depart(self, until: float | None = None) -> Departure | None:
-        """Block until a request may leave, and count it as under way until :meth:`ended`.
-
-        Args:
-            until: The monotonic time after which it shall not leave.
-
-        Returns:
-            The departure, or ``None`` if it may not leave any more.
-        """
+        """Block until a request may leave. Return ``None`` after :meth:`close` or the monotonic time ``until``."""
         with self._changed:
             while not self._is_closed:
                 wait = self._policy.wait(now := monotonic())
@@ -177,13 +138,13 @@ class Throttle:
             return None
 
     def close(self) -> None:
-        """Let no request leave any more; a pause may be minutes long."""
+        """Let no further request leave, and wake those that wait."""
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
 
     def ended(self, departure: Departure) -> None:
-        """A request has ended, however it did, or is given up. Telling it twice changes nothing."""
+        """A request has ended or is given up. A second call changes nothing."""
         with self._changed:
             if not departure.is_over:
                 departure.is_over = True
@@ -191,7 +152,7 @@ class Throttle:
                 self._changed.notify_all()
 
     def succeeded(self, departure: Departure) -> None:
-        """A response came that is no 429."""
+        """A response other than 429 came."""
         with self._changed:
             self._policy.succeeded(departure.at)
             if self._is_paused:
@@ -199,11 +160,7 @@ class Throttle:
                 self._notify(Resumed())
 
     def refused(self, departure: Departure, retry_after: float | None) -> float:
-        """A 429 came: pause all requests.
-
-        Returns:
-            For how many seconds no request has succeeded.
-        """
+        """Pause all requests after a 429, and return for how many seconds no request has succeeded."""
         with self._changed:
             now = monotonic()
             self._policy.refused(now, departure.at, retry_after)
