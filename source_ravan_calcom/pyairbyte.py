@@ -11,13 +11,10 @@ from typing import Any
 
 @contextmanager
 def exact_types() -> Iterator[None]:
-    """Let PyAirbyte write values as they are, where it would guess their types from file to file.
+    """Make PyAirbyte write values as they are: ``with exact_types(): source.read(cache=cache)``.
 
-    PyAirbyte loads PostgreSQL and several other databases through ``pandas.read_json``, which takes the phone number
-    ``+4930123456`` for 4930123456 and the name ``Nan`` for null. Within this context, that function guesses nothing::
-
-        with exact_types():
-            source.read(cache=cache)
+    PyAirbyte loads several databases through ``pandas.read_json``, which takes the phone number ``+4930123456`` for
+    4930123456 and the name ``Nan`` for null.
     """
     pandas: Any = import_module("pandas")
     guessing = pandas.read_json

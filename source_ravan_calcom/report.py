@@ -43,26 +43,16 @@ NAMES = 10
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one organization in this sync.
+    """The outcome of one organization in this sync."""
 
-    Attributes:
-        outcome: ``read``, ``failed`` or ``not_asked``.
-        at: When; for one that was read, the ``synced_at`` of its bookings.
-        failure: Why it was not read; if it was not attempted, the failure that stopped the sync.
-        requests: How many were sent.
-        bookings_read, bookings_sent: How many; ``None`` if it was not read.
-        claim: What is complete; ``None`` if nothing was delivered.
-        full_windows: The requests whose responses may have been cut.
-    """
-
-    outcome: str
-    at: datetime
-    failure: OrganizationFailure | None = None
+    outcome: str  # read, failed or not_asked
+    at: datetime  # for one that was read, the synced_at of its bookings
+    failure: OrganizationFailure | None = None  # if not attempted, the failure that stopped the sync
     requests: int = 0
-    bookings_read: int | None = None
+    bookings_read: int | None = None  # None if it was not read
     bookings_sent: int | None = None
-    claim: Claim | None = None
-    full_windows: tuple[str, ...] = ()
+    claim: Claim | None = None  # None if nothing was delivered
+    full_windows: tuple[str, ...] = ()  # the requests whose responses may have been cut
 
 
 class Outcomes:
@@ -152,39 +142,22 @@ class Outcomes:
                 self.record(org_id, outcome)
 
 
-@dataclass(frozen=True)
-class Policy:
-    """What a failed organization means for the sync.
-
-    Attributes:
-        skips: It is skipped, and the sync succeeds without it.
-        overwrites: The destination replaces its table with the records of this sync.
-    """
-
-    skips: bool = False
-    overwrites: bool = False
-
-    @property
-    def fails(self) -> bool:
-        """Whether a failed organization fails the sync."""
-        return not self.skips or self.overwrites
-
-
 class Report:
     """Logs one sync, and words the error that closes it.
 
     Args:
         stream: The stream whose error it is.
-        policy: What a failed organization means.
-        forgets: Whether nothing of earlier syncs is remembered: a full refresh.
-        logger: Where the lines go.
+        skips: A failed organization is skipped, and the sync succeeds without it.
+        overwrites: The destination replaces its table with this sync's records, so nothing can be skipped.
+        forgets: Nothing of earlier syncs is remembered: a full refresh.
         org_ids, has_succeeded: As of :class:`Outcomes`.
     """
 
     def __init__(
         self,
         stream: str,
-        policy: Policy,
+        skips: bool,
+        overwrites: bool,
         forgets: bool,
         logger: logging.Logger,
         org_ids: Sequence[str],
@@ -192,7 +165,8 @@ class Report:
     ) -> None:
         self.outcomes = Outcomes(org_ids, has_succeeded, self._log_failure)
         self._stream = stream
-        self._policy = policy
+        self._skips = skips
+        self._fails = overwrites or not skips
         self._forgets = forgets
         self._logger = logger
         self._logged: Counter[tuple[str, int]] = Counter()
@@ -215,15 +189,12 @@ class Report:
         self._logger.info(f"Done: {self._totals()}.")
 
     def closing_error(self) -> AirbyteTracedException | None:
-        """The error that closes the sync, or ``None`` if it succeeded.
-
-        It is the only error trace of a sync: the platform shows the first one and no other.
-        """
+        """The only error trace of a sync, as the platform shows only the first; ``None`` if the sync succeeded."""
         outcomes = self.outcomes
         if stopped_by := outcomes.stopped_by:
             message, internal = str(stopped_by), stopped_by.internal_message
             failure_type = stopped_by.kind.failure_type
-        elif not outcomes.failed or (not self._policy.fails and outcomes.tally[READ]):
+        elif not outcomes.failed or (not self._fails and outcomes.tally[READ]):
             return None
         else:
             message = summary(outcomes, self._remedy(), "The organizations stream and the log name each.")
@@ -239,7 +210,7 @@ class Report:
     def _remedy(self) -> str:
         if not self.outcomes.tally[READ]:
             return ""
-        if self._policy.skips:
+        if self._skips:
             return (
                 f"{label('failing_organizations')} is set to {SKIP}, but this sync overwrites the table (a full "
                 "refresh), so that the rows of a skipped organization would vanish from it. Choose a sync mode that "
@@ -248,7 +219,7 @@ class Report:
         return SKIP_REMEDY
 
     def _log_failure(self, failure: OrganizationFailure) -> None:
-        if self._policy.fails:
+        if self._fails:
             self._logger.error(str(failure))
         else:
             self._logger.warning(f"Skipped: {failure}")
@@ -362,14 +333,7 @@ def log_pause(logger: logging.Logger, event: Paused | Resumed) -> None:
 def organization_row(
     org_id: str, outcome: Outcome, last_read_at: datetime | None, last_gap: Gap | None
 ) -> dict[str, Any]:
-    """The row of ``organizations``.
-
-    Args:
-        org_id: The organization, as configured.
-        outcome: What became of it.
-        last_read_at: When an earlier sync read it last, as far as the state knows.
-        last_gap: Its latest gap, as far as the state knows.
-    """
+    """The row of ``organizations``; ``last_read_at`` and ``last_gap`` are those of earlier syncs' states."""
     was_read, claim, failure = outcome.outcome == READ, outcome.claim, outcome.failure
     gap_from, gap_to, gap_found_at = last_gap or (None, None, None)
     times: Mapping[str, datetime | None] = {

@@ -34,19 +34,13 @@ NAME = "source-ravan-calcom"
 class SourceRavanCalcom(Source):
     """Reads the Cal.com appointments of Ravan organizations."""
 
-    # The CDK's own check of the settings names no field; configure() does, in every verb.
-    check_config_against_spec = False
-
     @property
     def name(self) -> str:
         """The connector's name, also its logger's."""
         return NAME
 
     def configure(self, config: Mapping[str, Any], temp_dir: str) -> Mapping[str, Any]:
-        """Validate the settings.
-
-        Returns:
-            The settings as the connector uses them. They are not written into ``temp_dir``: they hold the token.
+        """Return the settings as the connector uses them, not written into ``temp_dir``: they hold the token.
 
         Raises:
             AirbyteTracedException: A config error that names every setting that can't be used.

@@ -1,8 +1,7 @@
 """One ``read``, from the first request to the last state.
 
 Workers send the requests. Everything else happens in one thread, the generator that :meth:`Sync.read` returns, so the
-order of its lines is the order of what is printed: an organization's records, then the state that holds it, and at the
-end the rows of ``organizations``, the last states and the statuses.
+order of its lines is the order of what is printed.
 """
 
 from __future__ import annotations
@@ -64,7 +63,7 @@ from source_ravan_calcom.ravan import client, failures
 from source_ravan_calcom.ravan.client import Client, Response
 from source_ravan_calcom.ravan.failures import OrganizationFailure
 from source_ravan_calcom.ravan.throttle import Paused, Resumed
-from source_ravan_calcom.report import READ, Outcome, Policy, Report, log_pause, organization_row
+from source_ravan_calcom.report import READ, Outcome, Report, log_pause, organization_row
 from source_ravan_calcom.workers import Finished, Retrying, Task, WorkerPool
 
 APPOINTMENTS, ORGANIZATIONS = "appointments", "organizations"
@@ -78,12 +77,7 @@ ID_LENGTH = 60
 
 _HTTP_BAD_REQUEST = 400
 
-LIMIT_REFUSALS = (
-    failures.INVALID_REQUEST,
-    failures.REQUEST_REFUSED,
-    failures.CALCOM_FAILED,
-    failures.SERVER_FAILED,
-)
+LIMIT_REFUSALS = (failures.INVALID_REQUEST, failures.REQUEST_REFUSED, failures.CALCOM_FAILED, failures.SERVER_FAILED)
 """The kinds as which a version of the API refuses a limit above 100, with HTTP status 400."""
 
 WINDOW_FAILURES = (failures.NOT_FOUND, failures.REQUEST_REFUSED, failures.CALCOM_FAILED)
@@ -108,19 +102,12 @@ def catalog() -> list[AirbyteStream]:
 
 @dataclass(eq=False)
 class Organization(Task):
-    """One organization: the unit of work, of failure, of memory and of state.
-
-    Attributes:
-        new_reading: Makes its reading.
-        reading: How far it was read; a retry continues it.
-        doubt: Why the window at hand may be unknown to the API: it failed for good, after an earlier one succeeded.
-        warnings: What is odd about its responses, as sentences.
-    """
+    """One organization: the unit of work, of failure, of memory and of state."""
 
     new_reading: Callable[[], Reading] = field(kw_only=True)
-    reading: Reading = field(init=False)
-    doubt: OrganizationFailure | None = None
-    warnings: list[str] = field(default_factory=list)
+    reading: Reading = field(init=False)  # how far it was read; a retry continues it
+    doubt: OrganizationFailure | None = None  # its window failed for good after an earlier one succeeded
+    warnings: list[str] = field(default_factory=list)  # oddities of its responses, as sentences
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -164,7 +151,8 @@ class Sync:
         self._client = Client(config, client.READ, self._pool.notify)
         self._report = Report(
             self._first,
-            Policy(config.skips, bookings is not None and _overwrites(bookings)),
+            config.skips,
+            bookings is not None and _overwrites(bookings),
             self._forgets,
             logger,
             config.org_ids,

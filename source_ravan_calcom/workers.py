@@ -1,9 +1,8 @@
 """The worker pool: which organization is started next, which is retried when, and which took too long.
 
-One thread owns the pool: the one that iterates over :meth:`WorkerPool.events`. Workers only send requests and turn
-responses into rows. The owner waits for them, decides on retries, and gives up a worker whose request exceeds its
-deadline. Such a worker can't be stopped: its result is ignored, and another one takes its place, so that for a moment
-more than Concurrent Requests may be open.
+One thread owns the pool, the one that iterates over :meth:`WorkerPool.events`. Workers only send requests and turn
+responses into rows. A worker whose request exceeds its deadline can't be stopped: its result is ignored, and another
+one takes its place, so that for a moment more than Concurrent Requests may be open.
 """
 
 from __future__ import annotations
@@ -27,19 +26,12 @@ from source_ravan_calcom.ravan.throttle import Paused, Resumed
 
 @dataclass(frozen=True)
 class Retries:
-    """How often a failed request is sent again, and when. Times are in seconds.
-
-    Attributes:
-        most: How often.
-        first_backoff: Before the first retry; each further backoff is twice as long, with jitter.
-        longest_backoff: The most that a backoff grows to.
-        total: After the first failure, no retry starts later than this.
-    """
+    """How often a failed request is sent again, and when. Times are in seconds."""
 
     most: int
-    first_backoff: float
+    first_backoff: float  # each further one is twice as long, with jitter
     longest_backoff: float
-    total: float
+    total: float  # after the first failure; no retry starts later
 
     def backoff(self, tries: int) -> float:
         """Seconds to wait after so many failed tries."""
@@ -48,27 +40,17 @@ class Retries:
 
 
 READ = Retries(most=4, first_backoff=1, longest_backoff=60, total=120)
-"""For ``read``."""
-
 CHECK = Retries(most=1, first_backoff=1, longest_backoff=3, total=20)
-"""For ``check``."""
 
 
 @dataclass(eq=False)
 class Task:
-    """One organization that is to be read.
-
-    Attributes:
-        org_id: Its ID, as configured.
-        call: Its requests, in the attempt under way or the last one.
-        failing_since: The monotonic time of the first failure of the request at hand.
-        failure: The last failure of the request at hand.
-    """
+    """One organization that is to be read."""
 
     org_id: str
-    call: Call = field(init=False)
-    failing_since: float | None = None
-    failure: OrganizationFailure | None = None
+    call: Call = field(init=False)  # its requests, in the latest attempt
+    failing_since: float | None = None  # monotonic time of the first failure of the request at hand
+    failure: OrganizationFailure | None = None  # the last failure of the request at hand
 
     def __post_init__(self) -> None:
         self.call = Call(self.org_id)
@@ -89,13 +71,7 @@ TaskT = TypeVar("TaskT", bound=Task)
 
 @dataclass(frozen=True)
 class Finished(Generic[TaskT]):
-    """A task ended with what its work returned, or failed for good.
-
-    Attributes:
-        task: The task.
-        result: What its work returned; ``None`` if it failed or was not attempted.
-        failure: Why it failed. ``None`` without a result if it was not attempted.
-    """
+    """A task ended with a result, with a failure, or with neither if it was not attempted."""
 
     task: TaskT
     result: Any = None
