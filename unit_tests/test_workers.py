@@ -202,3 +202,11 @@ def test_a_thread_that_hangs_is_replaced(threads):
     assert ran.get(timeout=20)
     released.set()
     pool.end()
+
+
+def test_a_later_request_that_always_hangs_fails_its_organization_in_the_end(http, settings, hanging):
+    http.get(URL, json=answer({**OVER, "end_time": "2999-01-01T00:00:00Z"}))
+    hanging.hangs = lambda org_id, number: number % 2 == 0
+    synced = read(settings, catalog(*BOTH))
+    assert synced.outcomes == [("failed", "unreachable")]
+    assert len(hanging.sent) == 2 * 4, "no retry starts two minutes after the first failure, whatever succeeds between"
