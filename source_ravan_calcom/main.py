@@ -68,6 +68,8 @@ def main(arguments: list[str]) -> int:
 
     # A log line that can't be printed is not worth a stack trace: the next message fails as well, and ends the process.
     logging.raiseExceptions = False
+    # The first line of every verb would be about the CDK's memory monitor; its warnings stay.
+    logging.getLogger("airbyte").addFilter(lambda line: line.module != "memory_monitor" or line.levelno > logging.INFO)
     # What the imports left behind stays until the end; the collector need not look at it again and again.
     gc.freeze()
     try:

@@ -26,6 +26,7 @@ from airbyte_cdk.utils.airbyte_secrets_utils import add_to_secrets
 
 from source_ravan_calcom.check import Check
 from source_ravan_calcom.config import Config, InvalidConfig, connection_specification, load
+from source_ravan_calcom.ravan.failures import clean
 from source_ravan_calcom.sync import PRIMARY_KEYS, Sync, catalog, warn_not_understood
 
 NAME = "source-ravan-calcom"
@@ -117,7 +118,7 @@ class SourceRavanCalcom(Source):
                 raise _refused(str(error)) from None
             problem = "it is not JSON"
         except Exception as error:  # the parser's errors have no common type
-            problem = type(error).__name__
+            problem = f"it is not a list of the protocol's states ({type(error).__name__})"
         warn_not_understood(logging.getLogger(f"airbyte.{NAME}"), problem)
         return []
 
@@ -153,7 +154,7 @@ def _selected(catalog: ConfiguredAirbyteCatalog) -> Mapping[str, ConfiguredAirby
     unknown = sorted({each.stream.name for each in catalog.streams} - PRIMARY_KEYS.keys())
     if unknown:
         raise _refused(
-            f"The connection selects a stream that this source does not have: {', '.join(unknown)}. "
+            f"The connection selects a stream that this source does not have: {clean(', '.join(unknown))}. "
             "Refresh the source schema in the connection."
         )
     return {each.stream.name: each for each in catalog.streams}
@@ -184,13 +185,19 @@ def _catalog_problem(content: Any) -> str:
         )
     if not isinstance(streams, list):
         return "it has no list of streams"
-    modes = {"sync_mode": SyncMode, "destination_sync_mode": DestinationSyncMode}
+    modes = [mode.value for mode in SyncMode]
     for each in _objects(streams):
-        for field, known in modes.items():
-            values, value = [mode.value for mode in known], each.get(field)
-            if value not in values:
-                name = next((stream.get("name") for stream in _objects([each.get("stream")])), None)
-                return f"{field} of stream {name} is {value!r}, but can only be {' or '.join(values)}"
+        stream = next(iter(_objects([each.get("stream")])), {})
+        supported = stream.get("supported_sync_modes")
+        given = [("sync_mode", each.get("sync_mode"), modes)]
+        given += [
+            ("destination_sync_mode", each.get("destination_sync_mode"), [mode.value for mode in DestinationSyncMode])
+        ]
+        given += [("supported_sync_modes", mode, modes) for mode in (supported if isinstance(supported, list) else [])]
+        for field, value, known in given:
+            if value not in known:
+                name, shown = clean(str(stream.get("name"))), clean(repr(value))
+                return f"{field} of stream {name} is {shown}, but can only be {' or '.join(known)}"
     return "a field is missing or has another type than the protocol's"
 
 

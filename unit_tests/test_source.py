@@ -178,6 +178,8 @@ def test_a_configured_catalog_is_read(file):
     assert [each.stream.name for each in catalog.streams] == ["appointments"]
 
 
+STREAM = {"name": "appointments", "json_schema": {}, "supported_sync_modes": ["foo"]}
+SUPPORTING_FOO = {"streams": [{"stream": STREAM, **MODES}]}
 DISCOVERED = {"streams": [{"name": "appointments", "json_schema": {}, "supported_sync_modes": ["full_refresh"]}]}
 
 
@@ -192,6 +194,7 @@ DISCOVERED = {"streams": [{"name": "appointments", "json_schema": {}, "supported
             "sync_mode of stream appointments is 'inc', but can only be full_refresh or incremental",
         ),
         (configured(sync_mode="incremental"), "destination_sync_mode of stream appointments is None"),
+        (SUPPORTING_FOO, "supported_sync_modes of stream appointments is 'foo', but can only be full_refresh or"),
         (configured(**MODES, cursor_field=7), "a field is missing or has another type than the protocol's"),
     ],
 )
