@@ -34,12 +34,7 @@ class Probe(Task):
 
 
 class Check:
-    """One check of a connection.
-
-    Args:
-        config: The user's settings.
-        logger: Where every organization that can't be read is named, whether the check fails or not.
-    """
+    """One check of a connection. ``logger`` gets every organization that can't be read, even if the check passes."""
 
     def __init__(self, config: Config, logger: logging.Logger) -> None:
         self._config = config

@@ -84,11 +84,7 @@ class Config:
 
     @classmethod
     def parse(cls, settings: Mapping[str, Any]) -> Config:
-        """Validate and normalise the settings as the user wrote them.
-
-        Raises:
-            InvalidConfig: With a sentence for each problem.
-        """
+        """Validate and normalise the user's settings, or raise InvalidConfig with a sentence for each problem."""
         if not isinstance(settings, Mapping):
             raise InvalidConfig("The settings must be a JSON object: names and values in curly brackets.")
         specification = connection_specification()
@@ -261,11 +257,7 @@ _READERS: Mapping[str, Reader] = {
 
 
 def load(path: str | Path, noun: str = "configuration") -> Any:
-    """Read a JSON file, with or without a byte order mark; sentences call it “the ``noun`` file”.
-
-    Raises:
-        InvalidConfig: It can't be read, or is not JSON. Nothing of its content is repeated.
-    """
+    """Read a JSON file, or raise InvalidConfig, which names it “the ``noun`` file” and repeats nothing of it."""
     file = f"The {noun} file {path}"
     try:
         content = Path(path).read_bytes()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, MutableMapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from typing import Any, TypeVar
 
 from airbyte_cdk.models import (
     AirbyteCatalog,
@@ -30,6 +30,7 @@ from source_ravan_calcom.ravan.failures import clean
 from source_ravan_calcom.sync import PRIMARY_KEYS, Sync, catalog, warn_not_understood
 
 NAME = "source-ravan-calcom"
+ReadT = TypeVar("ReadT")
 
 
 class SourceRavanCalcom(Source):
@@ -46,7 +47,7 @@ class SourceRavanCalcom(Source):
         Raises:
             AirbyteTracedException: A config error that names every setting that can't be used.
         """
-        parsed = _parsed(config)
+        parsed = _or_refused(Config.parse, config)
         # Unknown settings stay, so that each verb can caution.
         known = connection_specification()["properties"]
         return {**{name: value for name, value in config.items() if name not in known}, **parsed.as_settings()}
@@ -84,7 +85,7 @@ class SourceRavanCalcom(Source):
         Raises:
             AirbyteTracedException: A config error that names the file and what is wrong with it.
         """
-        settings: MutableMapping[str, Any] = _load(config_path, "configuration")
+        settings: MutableMapping[str, Any] = _or_refused(load, config_path, "configuration")
         return settings
 
     @classmethod
@@ -94,7 +95,7 @@ class SourceRavanCalcom(Source):
         Raises:
             AirbyteTracedException: A config error that names the file and what is wrong with it.
         """
-        content = _load(catalog_path, "catalog")
+        content = _or_refused(load, catalog_path, "catalog")
         try:
             return ConfiguredAirbyteCatalogSerializer.load(content)
         except Exception:  # the parser's errors have no common type
@@ -127,22 +128,15 @@ def _refused(sentences: str) -> AirbyteTracedException:
     return AirbyteTracedException(message=sentences, internal_message=sentences, failure_type=FailureType.config_error)
 
 
-def _load(path: str, noun: str) -> Any:
+def _or_refused(read: Callable[..., ReadT], *arguments: Any) -> ReadT:
     try:
-        return load(path, noun)
-    except InvalidConfig as error:
-        raise _refused(str(error)) from None
-
-
-def _parsed(settings: Mapping[str, Any]) -> Config:
-    try:
-        return Config.parse(settings)
+        return read(*arguments)
     except InvalidConfig as error:
         raise _refused(str(error)) from None
 
 
 def _cautioned(settings: Mapping[str, Any], logger: logging.Logger) -> Config:
-    config = _parsed(settings)
+    config = _or_refused(Config.parse, settings)
     # The CDK masks the value as configured, which may hold more than what is sent.
     add_to_secrets(config.access_token)
     for caution in config.cautions:

@@ -120,14 +120,7 @@ class Organization(Task):
 
 
 class Sync:
-    """One sync over all organizations.
-
-    Args:
-        config: The user's settings.
-        selected: The streams to read, by name.
-        state: The saved state of each stream, by name.
-        logger: Where the lines go.
-    """
+    """One sync over all organizations; ``selected`` and ``state`` are by stream name."""
 
     def __init__(
         self,
@@ -276,14 +269,8 @@ class Sync:
         changed = [(row, changes) for row in bookings.rows if (changes := fit(row, org_id))]
         self._warn(organization, bookings, losses(changed))
         synced_at = later_than(self._last_reads.get(org_id), datetime.now(timezone.utc))
-        outcome = Outcome(
-            READ,
-            synced_at,
-            requests=organization.call.requests,
-            bookings_read=len(bookings.rows),
-            bookings_sent=0,
-            full_windows=bookings.full,
-        )
+        requests, read = organization.call.requests, len(bookings.rows)
+        outcome = Outcome(READ, synced_at, None, requests, read, bookings_sent=0, full_windows=bookings.full)
         if APPOINTMENTS not in self._selected:
             self._report.read(org_id, outcome)
             return
@@ -323,7 +310,8 @@ class Sync:
 
     def _saved(self, stream: str, state: Mapping[str, Any]) -> AirbyteMessage:
         self._state_bytes[stream] = len(orjson.dumps(state))
-        return _state(stream, state)
+        saved = AirbyteStreamState(StreamDescriptor(name=stream), AirbyteStateBlob(state))
+        return AirbyteMessage(type=Type.STATE, state=AirbyteStateMessage(AirbyteStateType.STREAM, saved))
 
     def _note_limit(self, limit: int) -> None:
         if limit < self._limit:
@@ -332,10 +320,8 @@ class Sync:
 
     def _warn(self, organization: Organization, bookings: Bookings, lost: Iterable[Loss]) -> None:
         sentences = organization.warnings
-        if bookings.anonymous:
-            sentences.append(
-                f"{bookings.anonymous} rows have no id. They are delivered, but can't be told apart by primary key."
-            )
+        if count := bookings.anonymous:
+            sentences.append(f"{count} rows have no id. They are delivered, but can't be told apart by primary key.")
         if bookings.left_out:
             sentences.append(
                 f"Ravan returned several rows for {len(bookings.left_out)} of {len(bookings.rows)} bookings. The row "
@@ -422,18 +408,11 @@ def _oddities(response: Response) -> Iterator[str]:
 def _record(stream: str, data: dict[str, Any], changes: Iterable[Change] = ()) -> AirbyteMessage:
     record = AirbyteRecordMessage(stream=stream, data=data, emitted_at=time.time_ns() // 1_000_000)
     if changes:
+        why = Reason.SOURCE_SERIALIZATION_ERROR
         record.meta = AirbyteRecordMessageMeta(
-            [
-                AirbyteRecordMessageMetaChange(field, ChangeType(change), Reason.SOURCE_SERIALIZATION_ERROR)
-                for field, change in changes
-            ]
+            [AirbyteRecordMessageMetaChange(name, ChangeType(change), why) for name, change in changes]
         )
     return AirbyteMessage(type=Type.RECORD, record=record)
-
-
-def _state(stream: str, state: Mapping[str, Any]) -> AirbyteMessage:
-    saved = AirbyteStreamState(StreamDescriptor(name=stream), AirbyteStateBlob(state))
-    return AirbyteMessage(type=Type.STATE, state=AirbyteStateMessage(AirbyteStateType.STREAM, saved))
 
 
 def _status(

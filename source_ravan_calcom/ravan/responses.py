@@ -23,33 +23,19 @@ CODE_LENGTH = 60
 HTTP_SUCCESS = 2  # the first digit of the HTTP status
 HTTP_TOO_MANY_REQUESTS = 429
 
-BY_CODE: Mapping[str | int, Kind] = {
-    # The contract's codes.
-    "INVALID_REQUEST": failures.INVALID_REQUEST,
-    "NOT_CONNECTED": failures.NOT_CONNECTED,
-    "CALCOM_API_ERROR": failures.CALCOM_FAILED,
-    "INTERNAL_ERROR": failures.SERVER_FAILED,
-    # Codes of sibling endpoints, and names for a refused token in use elsewhere.
-    "NOT_FOUND": failures.NOT_FOUND,
-    "CONFLICT": failures.REQUEST_REFUSED,
-    "UNAUTHORIZED": failures.TOKEN_REFUSED,
-    "UNAUTHENTICATED": failures.TOKEN_REFUSED,
-    "INVALID_TOKEN": failures.TOKEN_REFUSED,
-    "TOKEN_EXPIRED": failures.TOKEN_REFUSED,
-    "FORBIDDEN": failures.FORBIDDEN,
-    "PERMISSION_DENIED": failures.FORBIDDEN,
-    "RATE_LIMITED": failures.RATE_LIMITED,
-    "TOO_MANY_REQUESTS": failures.RATE_LIMITED,
-    # The integer codes of the oldest error body are gRPC's.
-    3: failures.INVALID_REQUEST,
-    4: failures.SERVER_FAILED,
-    5: failures.NOT_FOUND,
-    7: failures.FORBIDDEN,
-    8: failures.RATE_LIMITED,
-    13: failures.SERVER_FAILED,
-    14: failures.SERVER_FAILED,
-    16: failures.TOKEN_REFUSED,
+# By kind: the contract's codes, those of sibling endpoints and of refused tokens elsewhere, and gRPC's integers.
+_CODES: Mapping[Kind, tuple[str | int, ...]] = {
+    failures.INVALID_REQUEST: ("INVALID_REQUEST", 3),
+    failures.NOT_CONNECTED: ("NOT_CONNECTED",),
+    failures.CALCOM_FAILED: ("CALCOM_API_ERROR",),
+    failures.SERVER_FAILED: ("INTERNAL_ERROR", 4, 13, 14),
+    failures.NOT_FOUND: ("NOT_FOUND", 5),
+    failures.REQUEST_REFUSED: ("CONFLICT",),
+    failures.TOKEN_REFUSED: ("UNAUTHORIZED", "UNAUTHENTICATED", "INVALID_TOKEN", "TOKEN_EXPIRED", 16),
+    failures.FORBIDDEN: ("FORBIDDEN", "PERMISSION_DENIED", 7),
+    failures.RATE_LIMITED: ("RATE_LIMITED", "TOO_MANY_REQUESTS", 8),
 }
+BY_CODE = {code: kind for kind, codes in _CODES.items() for code in codes}
 
 BY_STATUS: Mapping[int, Kind] = {
     400: failures.INVALID_REQUEST,
