@@ -27,9 +27,9 @@ SECONDS = 45
 
 @dataclass(eq=False)
 class Probe(Task):
-    """One organization that is to be checked; ``statuses`` are those still to be requested."""
+    """One organization that is to be checked."""
 
-    statuses: list[str | None] = field(default_factory=list)
+    statuses: list[str | None] = field(default_factory=list)  # those still to be requested
     reading: Reading = field(default_factory=lambda: Reading(()))
 
 
@@ -75,10 +75,8 @@ class Check:
         org_id, requests = event.task.org_id, event.task.call.requests
         if event.result:
             self._outcomes.record(org_id, Outcome(READ, datetime.now(timezone.utc), requests=requests))
-        elif event.failure:
-            self._outcomes.fail(org_id, event.failure, requests)
         else:
-            self._outcomes.skip(org_id, requests)
+            self._outcomes.fail(org_id, event.failure, requests)
         if self._outcomes.stopped_by:
             self._pool.close()
             self._client.close()

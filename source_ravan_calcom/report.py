@@ -34,11 +34,8 @@ SAME_FAILURE = 3
 
 PROGRESS_SECONDS = 30
 
-ITEMS = 20
-"""How many organizations a message lists one by one; the ``organizations`` stream and the log name them all."""
-
-NAMES = 10
-"""How many organizations a sentence names."""
+ITEMS = 20  # organizations that a message lists one by one; the organizations stream and the log name them all
+NAMES = 10  # organizations that a sentence names
 
 
 @dataclass(frozen=True)
@@ -102,8 +99,11 @@ class Outcomes:
         if outcome.outcome == READ:
             self.settle()
 
-    def fail(self, org_id: str, failure: OrganizationFailure, requests: int) -> None:
-        """Record an organization that failed for good, and whether that stops the sync."""
+    def fail(self, org_id: str, failure: OrganizationFailure | None, requests: int) -> None:
+        """Record an organization that failed for good, or without a failure one that was not attempted to its end."""
+        if failure is None:
+            self.record(org_id, Outcome(NOT_ATTEMPTED, datetime.now(timezone.utc), self.stopped_by, requests))
+            return
         # The rows that were read before it failed hang on its frames.
         failure.__context__ = failure.__cause__ = None
         failure.with_traceback(None)
@@ -117,10 +117,6 @@ class Outcomes:
         else:
             self._suspended[org_id] = outcome
             self._weigh(failure)
-
-    def skip(self, org_id: str, requests: int) -> None:
-        """Record an organization that was not read to its end because the sync was stopped."""
-        self.record(org_id, Outcome(NOT_ATTEMPTED, datetime.now(timezone.utc), self.stopped_by, requests))
 
     def settle(self) -> None:
         """Attribute the failures that might have concerned all organizations to the organizations themselves."""

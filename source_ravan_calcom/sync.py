@@ -70,11 +70,8 @@ APPOINTMENTS, ORGANIZATIONS = "appointments", "organizations"
 PRIMARY_KEYS = {APPOINTMENTS: PRIMARY_KEY, ORGANIZATIONS: ["organization_id"]}
 SCHEMAS = Path(__file__).with_name("schemas")
 
-STATE_BYTES = 8_000_000
-"""Above this, the states of a sync come near the platform's limit of 10 MiB for all streams of a connection."""
-
+STATE_BYTES = 8_000_000  # near the platform's limit of 10 MiB for all states of a connection
 ID_LENGTH = 60
-
 _HTTP_BAD_REQUEST = 400
 
 LIMIT_REFUSALS = (failures.INVALID_REQUEST, failures.REQUEST_REFUSED, failures.CALCOM_FAILED, failures.SERVER_FAILED)
@@ -245,19 +242,19 @@ class Sync:
             )
         elif event.result is not None:
             return self._delivered(organization, event.result)
-        elif failure:
-            self._failed(organization, failure)
         else:
-            self._report.outcomes.skip(organization.org_id, organization.call.requests)
+            self._failed(organization, failure)
         return []
 
-    def _failed(self, organization: Organization, failure: OrganizationFailure) -> None:
+    def _failed(self, organization: Organization, failure: OrganizationFailure | None) -> None:
         reading = organization.reading
-        if failure.kind in WINDOW_FAILURES and not organization.doubt and reading.may_refuse:
+        if failure and failure.kind in WINDOW_FAILURES and not organization.doubt and reading.may_refuse:
             organization.doubt = failure
             self._pool.resume(organization)
             return
-        self._report.outcomes.fail(organization.org_id, organization.doubt or failure, organization.call.requests)
+        self._report.outcomes.fail(
+            organization.org_id, failure and (organization.doubt or failure), organization.call.requests
+        )
         if self._report.outcomes.stopped_by:
             self._pool.close()
             self._client.close()

@@ -119,13 +119,7 @@ class Threads:
 
 
 class WorkerPool(Generic[TaskT]):
-    """Works on tasks side by side.
-
-    Args:
-        size: How many workers run at the same time.
-        retries: How often a request is retried.
-        closes_at: The monotonic time from which on no task starts.
-    """
+    """Works on tasks with ``size`` workers; none starts from the monotonic time ``closes_at`` on."""
 
     def __init__(self, size: int, retries: Retries, closes_at: float = inf) -> None:
         self._size = size
@@ -153,12 +147,9 @@ class WorkerPool(Generic[TaskT]):
     def events(
         self, tasks: Iterable[TaskT], work: Callable[[TaskT], Any], client: Client
     ) -> Iterator[Finished[TaskT] | Retrying[TaskT] | Paused | Resumed]:
-        """Run all tasks, and yield what happens until each has finished or the pool was closed.
+        """Run all tasks, and yield the events until each has finished or the pool is closed.
 
-        Args:
-            tasks: Taken one by one, when a worker is free. Those not taken when the pool closes are left out.
-            work: Run by a worker; raises OrganizationFailure.
-            client: Sends the requests of ``work``.
+        A task is taken when a worker is free, which runs ``work``; that sends requests by ``client``.
         """
         fresh = iter(tasks)
         try:

@@ -33,11 +33,8 @@ from source_ravan_calcom.ravan.throttle import Departure, Paused, Resumed, Throt
 
 PATH = "/api/v1/calcom/appointments"
 
-MAX_BODY_BYTES = 32 * 1024 * 1024
-"""Decompressed; far above what 200 rows need. An endless body must not fill the memory."""
-
+MAX_BODY_BYTES = 32 * 1024 * 1024  # decompressed, far above 200 rows: an endless body must not fill the memory
 _CHUNK_BYTES = 256 * 1024
-
 _YEAR = 365 * 24 * 60 * 60.0
 
 
