@@ -56,12 +56,8 @@ class Outcomes:
     """The outcome of each organization, recorded once.
 
     A failure that concerns all organizations, as a refused token does, stops the sync only after several
-    organizations report it and before any request succeeded. Otherwise it is the organization's own.
-
-    Args:
-        org_ids: All that are to be read.
-        has_succeeded: Whether any request has succeeded yet.
-        on_failure: Called with each organization's own failure, once it is certain whose it is.
+    organizations report it and before any request succeeded. Otherwise it is the organization's own, and
+    ``on_failure`` is called with it.
     """
 
     def __init__(

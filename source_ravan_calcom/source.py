@@ -80,21 +80,13 @@ class SourceRavanCalcom(Source):
 
     @classmethod
     def read_config(cls, config_path: str) -> MutableMapping[str, Any]:
-        """Read the settings' file.
-
-        Raises:
-            AirbyteTracedException: A config error that names the file and what is wrong with it.
-        """
+        """Read the settings' file, or raise a config error that names the file and its mistake."""
         settings: MutableMapping[str, Any] = _or_refused(load, config_path, "configuration")
         return settings
 
     @classmethod
     def read_catalog(cls, catalog_path: str) -> ConfiguredAirbyteCatalog:
-        """Read the configured catalog's file.
-
-        Raises:
-            AirbyteTracedException: A config error that names the file and what is wrong with it.
-        """
+        """Read the configured catalog's file, or raise a config error that names the file and its mistake."""
         content = _or_refused(load, catalog_path, "catalog")
         try:
             return ConfiguredAirbyteCatalogSerializer.load(content)
