@@ -206,7 +206,7 @@ class Report:
             return (
                 f"{label('failing_organizations')} is set to {SKIP}, but this sync overwrites the table (a full "
                 "refresh), so that the rows of a skipped organization would vanish from it. Choose a sync mode that "
-                "appends."
+                "appends; with PyAirbyte, leave out force_full_refresh."
             )
         return SKIP_REMEDY
 

@@ -313,7 +313,7 @@ def test_a_sync_that_overwrites_the_table_fails_instead_of_skipping_and_says_why
     assert ended.error.message.startswith(
         "1 of 2 organizations failed: 1 forbidden. Failing Organizations (failing_organizations) is set to skip, but "
         "this sync overwrites the table (a full refresh), so that the rows of a skipped organization would vanish from "
-        "it. Choose a sync mode that appends."
+        "it. Choose a sync mode that appends; with PyAirbyte, leave out force_full_refresh."
     )
     assert ended.statuses[-1] == ("appointments", "INCOMPLETE")
 
