@@ -22,7 +22,7 @@ from source_ravan_calcom.bookings.coverage import (
     UPGRADED,
     Claim,
 )
-from source_ravan_calcom.bookings.records import fingerprint
+from source_ravan_calcom.bookings.records import fingerprint, packed
 from source_ravan_calcom.bookings.windows import (
     BY_STATUS,
     EVERYTHING,
@@ -34,7 +34,6 @@ from source_ravan_calcom.bookings.windows import (
     Recalled,
     Seen,
     look,
-    packed,
 )
 from unit_tests.living import BUSY, INTERVALS, QUIET, SITUATIONS, START, Habits, World, read, world_of
 

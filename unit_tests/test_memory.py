@@ -11,8 +11,17 @@ import pytest
 from source_ravan_calcom.bookings import memory
 from source_ravan_calcom.bookings.coverage import UPGRADED
 from source_ravan_calcom.bookings.memory import STATES_PER_SYNC, Seen, State, parsed
-from source_ravan_calcom.bookings.records import FINGERPRINT_BYTES, fingerprint, identity, utc_text
-from source_ravan_calcom.bookings.windows import UID_BYTES, WINDOWS, Covered, Reading, packed, uid_mark, unpacked
+from source_ravan_calcom.bookings.records import (
+    FINGERPRINT_BYTES,
+    UID_BYTES,
+    fingerprint,
+    identity,
+    packed,
+    uid_mark,
+    unpacked,
+    utc_text,
+)
+from source_ravan_calcom.bookings.windows import WINDOWS, Covered, Reading
 
 AT = datetime(2026, 6, 1, 12, 0, 0, 5000, tzinfo=timezone.utc)
 ROW = {"id": "1", "status": "accepted", "extra": {"a": 1, "b": [1, 2]}}

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sandbox import Account, Booking
 from sandbox.accounts import FILTERS
 from source_ravan_calcom.bookings import memory
+from source_ravan_calcom.bookings.records import uid_mark
 from source_ravan_calcom.bookings.windows import (
     CAPS,
     OVER,
@@ -21,7 +22,6 @@ from source_ravan_calcom.bookings.windows import (
     Seen,
     in_order,
     near_cap,
-    uid_mark,
 )
 from source_ravan_calcom.config import connection_specification
 from unit_tests.living import START, read

@@ -1,24 +1,20 @@
 """What is complete, from when to when, and when a gap opened. Pure.
 
-The rule, for one organization and one sync: every cut window hides what lies beyond its last row. ``back`` is the
-latest start of the last rows of the cut windows that look back (past, cancelled), ``ahead`` the earliest of those
-that look ahead. What starts strictly between them is visible; strictly, because Cal.com breaks ties in no fixed order,
-so that rows which share the last row's start may be cut off.
+Every cut window hides bookings beyond its last row. Of the last rows of the cut windows, ``back`` is the latest start
+in those that look back (past, cancelled), ``ahead`` the earliest in those that look ahead. Bookings that start strictly
+between them are visible; strictly, because Cal.com breaks ties in no fixed order.
 
-An earlier sync saw everything until it began. If ``back`` does not come after that moment, nothing can have changed
-unseen in between, and the stretch that was covered before goes on. Otherwise a gap opened, from that moment to
-``back``, and coverage begins anew.
+An earlier sync saw everything until it began. If ``back`` is no later than that, nothing changed unseen since, and the
+earlier coverage continues. Otherwise a gap opened up to ``back``, and coverage begins anew.
 
-That holds while the account shows what it showed before, and more. So the stretch goes on only where the bookings that
-were over at the last reading are known, and where none is missing: nothing deletes a booking. And all of this rests on
-each window holding what its filter means, in its order, and that is looked for in the rows. Where the rows do not show
-it, nothing is claimed.
+Coverage continues only while the bookings of the last reading are still there, and only where the rows prove each
+window's meaning and order.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 
 from source_ravan_calcom.bookings.windows import (
@@ -49,62 +45,33 @@ HARMLESS = frozenset({STATUSES, UPGRADED})
 """The reasons that say nothing about the account."""
 
 REASONS = (STATUSES, CLOCK, UPGRADED, OLDER, FEWER, EXCHANGED)
-"""Why coverage began anew, or is unknown this time. Each is said in the sync in which it happens."""
+"""Why coverage began anew, or is unknown this time."""
 
-_DAWN = datetime.min.replace(tzinfo=timezone.utc) + timedelta(days=1)
-"""Near enough to the beginning of time for a little to be subtracted."""
-
-_AT_PRESENT = frozenset({UPCOMING, RECURRING})
-"""The windows that together show what has begun and is not over, if ``upcoming`` shows pending bookings."""
+_DAWN = datetime.min.replace(tzinfo=timezone.utc) + timedelta(days=1)  # leaves room for a subtraction
+_AT_PRESENT = frozenset({UPCOMING, RECURRING})  # show all ongoing bookings, if `upcoming` shows pending ones
 
 
 @dataclass(frozen=True)
 class Claim:
-    """What is claimed of one organization after one sync, as of the moment its reading began.
+    """The coverage of one organization after one sync, as of the moment its reading began.
 
     Every booking that starts after ``covered_from`` and before ``covered_until`` has been delivered, with its
-    status; bookings that had begun before an earlier sync count as settled then. ``None`` where nothing bounds.
-
-    Attributes:
-        coverage: ``complete``, ``partial``, ``filtered`` (it speaks of the chosen windows alone) or ``unknown``.
-        covered_from, covered_until: The stretch.
-        gap: From when to when a gap opened in this sync.
-        causes: The cut windows that no longer reach back to the last sync.
-        doubts: What keeps anything from being claimed, in words; empty where the rows merely show too little.
-        kept: What the next sync goes on from.
-        is_first: Whether coverage begins with this sync.
-        reason: Why coverage begins anew or is unknown, one of ``REASONS``; empty where nothing is to be said.
+    status; bookings that had begun before an earlier sync count as settled then.
     """
 
-    coverage: str
-    covered_from: datetime | None = None
+    coverage: str  # COMPLETE, PARTIAL, FILTERED (limited to the chosen windows) or UNKNOWN
+    covered_from: datetime | None = None  # None where nothing bounds
     covered_until: datetime | None = None
-    gap: tuple[datetime, datetime] | None = None
-    causes: tuple[str, ...] = ()
-    doubts: tuple[str, ...] = ()
-    kept: Covered | None = None
-    is_first: bool = False
-    reason: str = ""
-
-
-@dataclass(frozen=True)
-class _Start:
-    """Where the claim begins: after ``covered_from``; the rest as in :class:`Claim`."""
-
-    covered_from: datetime | None
-    gap: tuple[datetime, datetime] | None = None
-    is_first: bool = False
-    reason: str = ""
+    gap: tuple[datetime, datetime] | None = None  # opened in this sync: from, to
+    causes: tuple[str, ...] = ()  # the cut windows that no longer reach back to the last sync
+    doubts: tuple[str, ...] = ()  # obstacles to any claim; empty where the rows merely show too little
+    kept: Covered | None = None  # the coverage that the next sync continues
+    is_first: bool = False  # whether coverage begins with this sync
+    reason: str = ""  # one of REASONS, where coverage begins anew or is unknown
 
 
 def claim(bookings: Bookings, statuses: Sequence[str], before: Seen | None) -> Claim:
-    """What can be claimed.
-
-    Args:
-        bookings: What was read, and its evidence.
-        statuses: The windows the user chose; empty for every booking.
-        before: What the state holds; ``None`` for a first sync and a full refresh.
-    """
+    """Work out the coverage of one organization; for the arguments see :class:`Reading`."""
     chosen = in_order(statuses)
     covered, reason = _history(before, chosen, bookings.began)
     doubts = _doubts(bookings)
@@ -120,20 +87,17 @@ def claim(bookings: Bookings, statuses: Sequence[str], before: Seen | None) -> C
         return Claim(UNKNOWN, doubts=("unfiltered: it shows bookings that no window shows",), kept=covered)
     ahead = min((start for window, start in bookings.cut.items() if not window.looks_back), default=None)
     start = _start(bookings, covered, reason)
-    return Claim(
-        _coverage(chosen, start.covered_from, ahead),
-        start.covered_from,
-        ahead,
-        start.gap,
-        _causes(bookings, start.gap),
+    return replace(
+        start,
+        coverage=_coverage(chosen, start.covered_from, ahead),
+        covered_until=ahead,
+        causes=_causes(bookings, start.gap),
         kept=Covered(_settled(bookings.began, ahead), start.covered_from, chosen),
-        is_first=start.is_first,
-        reason=start.reason,
     )
 
 
 def _history(before: Seen | None, chosen: tuple[str, ...], began: datetime) -> tuple[Covered | None, str]:
-    """The earlier claim, if it can be gone on from, and the reason if it can't."""
+    """The earlier coverage, or ``None`` and the reason if it can't be continued."""
     covered = before.covered if before else None
     if not before or not covered:
         return None, ""
@@ -145,12 +109,12 @@ def _history(before: Seen | None, chosen: tuple[str, ...], began: datetime) -> t
         return None, CLOCK
     is_all_pending_shown = before.shows_pending or UNCONFIRMED in chosen
     if PAST in chosen and not (is_all_pending_shown and set(chosen) >= _AT_PRESENT):
-        return None, ""  # the chosen statuses hide ongoing bookings, so no claim about the past goes on
+        return None, ""  # the chosen statuses hide ongoing bookings, so the earlier claim can't be extended
     return covered, ""
 
 
 def _doubts(bookings: Bookings) -> tuple[str, ...]:
-    """What contradicts the meaning or the order of the windows, or keeps one of them from being read."""
+    """The contradictions of the windows' meaning or order, and the windows that were refused."""
     doubts = [f"{status}: {each.doubt}" for status, each in bookings.evidence.items() if each.doubt]
     doubts += [
         f"{status}: {bookings.evidence[status].disorder}"
@@ -162,10 +126,7 @@ def _doubts(bookings: Bookings) -> tuple[str, ...]:
 
 
 def _is_honoured(evidence: Mapping[str | None, Evidence]) -> bool:
-    """Whether the responses show that the filter was honoured, or that there was none to honour.
-
-    A version that ignores it answers every request alike, with what ``upcoming`` shows.
-    """
+    """Whether the responses are not all alike, as from a version that ignores the filter and shows ``upcoming``."""
     if evidence.keys() <= {UPCOMING}:
         return bool(evidence)
     if any(each.proves_more_than_upcoming for each in evidence.values()):
@@ -174,24 +135,24 @@ def _is_honoured(evidence: Mapping[str | None, Evidence]) -> bool:
     return max(counts) - min(counts) > ODD_ROWS
 
 
-def _start(bookings: Bookings, covered: Covered | None, reason: str) -> _Start:
-    """Where the claim begins: at the last row of what this reading shows, or where an earlier claim began."""
+def _start(bookings: Bookings, covered: Covered | None, reason: str) -> Claim:
+    """Where coverage begins, and the gap: at the last row of the windows, or where the earlier coverage began."""
     back = max((start for window, start in bookings.cut.items() if window.looks_back), default=None)
     if covered is None:
-        return _Start(back, is_first=True, reason=reason)
+        return Claim("", back, is_first=True, reason=reason)
     if back is None:
-        # What was out of reach before is not in reach now, unless all that was seen is there.
-        return _Start(covered.covered_from if bookings.missing else None)
+        # Earlier bookings that were out of reach stay so, unless every booking seen before is there.
+        return Claim("", covered.covered_from if bookings.missing else None)
     if covered.covered_from and back <= covered.covered_from:
-        return _Start(back)
+        return Claim("", back)
     if back > covered.read_at:
-        return _Start(back, gap=(max(covered.read_at, covered.covered_from or covered.read_at), back))
+        return Claim("", back, gap=(max(covered.read_at, covered.covered_from or covered.read_at), back))
     reason = _strangeness(bookings.evidence)
-    return _Start(back, is_first=True, reason=reason) if reason else _Start(covered.covered_from)
+    return Claim("", back, is_first=True, reason=reason) if reason else Claim("", covered.covered_from)
 
 
 def _strangeness(evidence: Mapping[str | None, Evidence]) -> str:
-    """Why the account is not the one that was read before, by the bookings that were over then; empty if it is."""
+    """Why the account seems to be another one, by the bookings of the past; empty if it does not."""
     if sum(each.known for each in evidence.values()) <= ODD_ROWS:
         return EXCHANGED
     return OLDER if sum(each.unknown for each in evidence.values()) > ODD_ROWS else ""
@@ -204,7 +165,7 @@ def _causes(bookings: Bookings, gap: tuple[datetime, datetime] | None) -> tuple[
 
 
 def _settled(began: datetime, ahead: datetime | None) -> datetime:
-    """Until when everything was seen: if a forward window is cut before now, only up to the cut."""
+    """Until when everything was seen; up to the cut, if a forward window is cut before now."""
     if ahead is None or ahead > began:
         return began
     return max(ahead, _DAWN) - timedelta(milliseconds=1)

@@ -1,9 +1,8 @@
 """The state: what was seen before, so what is new. Pure.
 
-No field of the API says when a booking changed. So the state of ``appointments`` holds, for each organization, a
-fingerprint of every row of the last sync that delivered it. A row whose fingerprint is not among them is new or
-changed. A row that left the windows is forgotten, and sent once more if it comes back; merging by primary key makes
-that harmless.
+No field of the API says when a booking changed. So the state of ``appointments`` holds the fingerprint of every row of
+each organization's last sync; a row with another fingerprint is new or changed. A row that left the windows is
+forgotten and sent again if it comes back, which is harmless when records are merged by primary key.
 
 State of ``appointments``::
 
@@ -11,10 +10,8 @@ State of ``appointments``::
         "sent": "<base64 of the sorted fingerprints, 6 bytes each>",
         "settled": "<the same of the rows that were in past or cancelled>",
         "synced_at": "<when its rows were read last, by the connector's clock>",
-        "read_at": "<until when everything was seen, by the API's clock>",   # these three: windows.Covered,
-        "covered_from": "<…>" or null,                                       # where anything is claimed
-        "statuses": ["<chosen windows>"],                                    # where any are
-        "gap": ["<from>", "<to>", "<found at>"],                             # the rest: where there is any
+        "read_at": "<until when everything was seen, by the API's clock>", "covered_from": "<…>" or null,
+        "statuses": ["<chosen windows>"], "gap": ["<from>", "<to>", "<found at>"],
         "limit": 100, "cap": 100, "shows_pending": true, "doubted": true
     }}}
 
@@ -22,84 +19,66 @@ State of ``organizations``::
 
     {"version": 1, "organizations": {"<org_id>": "<synced_at of its bookings>"}}
 
-A state of ``appointments`` of version 1 or 2 goes on working: what is unchanged is not sent again, and coverage begins
-anew. Its fingerprints are of contents alone. Until such an organization is read, its entry stays as it was, with
-``"version": 2``.
+Fingerprints of versions 1 and 2 are of contents alone: unchanged rows are not sent again, and coverage begins anew.
+Until such an organization is read, its entry stays as it was, with ``"version": 2``.
 """
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from source_ravan_calcom.bookings import coverage
 from source_ravan_calcom.bookings.coverage import Claim
-from source_ravan_calcom.bookings.records import FINGERPRINT_BYTES, Row, fingerprint, moment, utc_text
-from source_ravan_calcom.bookings.windows import (
-    MAX_LIMIT,
+from source_ravan_calcom.bookings.records import (
+    FINGERPRINT_BYTES,
     UID_BYTES,
-    Bookings,
-    Covered,
-    Seen,
+    Row,
+    fingerprint,
+    moment,
     packed,
     unpacked,
+    utc_text,
 )
+from source_ravan_calcom.bookings.windows import MAX_LIMIT, Bookings, Covered, Seen
 
 __all__ = ["Delivery", "Seen", "State", "compare", "last_reads", "later_than", "organizations_state", "parsed"]
 
-STATE_VERSION = 3
-"""To be raised with any change of a fingerprint or of the state's form."""
-
-OF_CONTENTS = 2
-"""The last version whose fingerprints are of contents alone."""
-
-FINGERPRINT_BYTES_BY_VERSION: Mapping[Any, int] = {
-    1: 9,
-    OF_CONTENTS: FINGERPRINT_BYTES,
-    STATE_VERSION: FINGERPRINT_BYTES,
-}
+STATE_VERSION = 3  # to be raised with any change of a fingerprint or of the state's form
+OF_CONTENTS = 2  # the last version whose fingerprints are of contents alone
+FINGERPRINT_BYTES_BY_VERSION = {1: 9, OF_CONTENTS: FINGERPRINT_BYTES, STATE_VERSION: FINGERPRINT_BYTES}
 
 ORGANIZATIONS_STATE_VERSION = 1
 
 STATES_PER_SYNC = 10
-"""About how many states a sync prints if every organization sends something. A state holds every organization, so a
-state after each would make their total grow with the square of the number of organizations."""
+"""About how many states a sync prints if every organization sends something. A state holds every organization, so with
+a state after each, their total would grow with the square of the number of organizations."""
 
-_LAST = datetime.max.replace(tzinfo=timezone.utc) - timedelta(milliseconds=1)
-"""After which no moment is left in the calendar."""
+_LAST = datetime.max.replace(tzinfo=timezone.utc) - timedelta(milliseconds=1)  # a millisecond fits after it
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """One organization that was read, compared with the state.
+    """One organization that was read, compared with the state."""
 
-    Attributes:
-        rows: The new and changed rows, in the order of reading.
-        claim: What is complete, and the gap that opened.
-        seen: What the state is to hold once the rows are printed.
-    """
-
-    rows: list[Row]
+    rows: list[Row]  # new and changed, in the order of reading
     claim: Claim
-    seen: Seen
+    seen: Seen  # the next state, once the rows are printed
 
 
 def compare(bookings: Bookings, before: Seen | None, statuses: Sequence[str], synced_at: datetime) -> Delivery:
-    """Compare what was read of one organization with what was seen before.
+    """Compare one organization's bookings with its state.
 
     Args:
         bookings: Its rows, fit for the schema, and the evidence of its responses.
-        before: What the state holds of it; ``None`` in a first sync and a full refresh.
+        before: Its state; ``None`` in a first sync and a full refresh.
         statuses: The windows the user chose; empty for every booking.
         synced_at: When it was read, by the connector's clock.
     """
     claim = coverage.claim(bookings, statuses, before)
-    gap = before.gap if before else None
-    if claim.gap:
-        gap = (*claim.gap, synced_at)
     is_old = before is not None and before.is_old
     rows: list[Row] = []
     rest: set[bytes] = set()
@@ -111,43 +90,20 @@ def compare(bookings: Bookings, before: Seen | None, statuses: Sequence[str], sy
         (settled if uid in bookings.settled else rest).add(both)
         if (content if is_old else both) not in bookings.seen_before:
             rows.append(row)
-    seen = Seen(
-        packed(rest),
-        synced_at,
-        claim.kept,
-        packed(settled),
-        gap,
-        bookings.limit if bookings.limit < MAX_LIMIT else None,
-        bookings.cap,
-        bookings.shows_pending,
-    )
-    if before and claim.reason == coverage.FEWER and claim.coverage == coverage.UNKNOWN:
-        seen = _with_missing(seen, before)
-    return Delivery(rows, claim, seen)
-
-
-def _with_missing(seen: Seen, before: Seen) -> Seen:
-    """What was seen, and what was seen before and is missing: the next sync decides whether it is gone."""
-    shown = {mark[:UID_BYTES] for mark in unpacked(seen.fingerprints) | unpacked(seen.settled)}
-
-    def merged(now: str, then: str) -> str:
-        return packed(unpacked(now) | {mark for mark in unpacked(then) if mark[:UID_BYTES] not in shown})
-
-    return replace(
-        seen,
-        fingerprints=merged(seen.fingerprints, before.fingerprints),
-        settled=merged(seen.settled, before.settled),
-        is_doubted=True,
-    )
+    is_doubted = claim.coverage == coverage.UNKNOWN and claim.reason == coverage.FEWER
+    if before and is_doubted:
+        # What is missing stays beside what was seen: the next sync decides whether it is gone.
+        shown = {each[:UID_BYTES] for each in rest | settled}
+        for now, then in ((rest, before.fingerprints), (settled, before.settled)):
+            now |= {each for each in unpacked(then) if each[:UID_BYTES] not in shown}
+    gap = (*claim.gap, synced_at) if claim.gap else before.gap if before else None
+    limit = bookings.limit if bookings.limit < MAX_LIMIT else None
+    parts = (packed(rest), synced_at, claim.kept, packed(settled), gap, limit, bookings.cap, bookings.shows_pending)
+    return Delivery(rows, claim, Seen(*parts, is_doubted=is_doubted))
 
 
 class State:
-    """The state of ``appointments``: what it holds of each organization, and when it is due to be printed.
-
-    Args:
-        org_ids: The organizations of this sync; the state of any other is dropped.
-        seen: What :func:`parsed` made of the saved state.
-    """
+    """The state of ``appointments``, and when to print it. Organizations that are not in ``org_ids`` are dropped."""
 
     def __init__(self, org_ids: Sequence[str], seen: Mapping[str, Seen]) -> None:
         self._every = -(-len(org_ids) // STATES_PER_SYNC)
@@ -156,17 +112,17 @@ class State:
         self._seen = {org_id: seen[org_id] for org_id in org_ids if org_id in seen}
 
     def of(self, org_id: str) -> Seen | None:
-        """What was seen of an organization before, or ``None``."""
+        """An organization's state, or ``None``."""
         return self._seen.get(org_id)
 
     def keep(self, org_id: str, seen: Seen, *, delivered: bool) -> None:
-        """Remember an organization whose new rows were all printed; ``delivered`` is whether it had any."""
+        """Keep the state of an organization whose new rows, if ``delivered``, were all printed."""
         self._seen[org_id] = seen
         self._is_due = True
         self._delivered += delivered
 
     def due(self, *, at_end: bool = False) -> dict[str, Any] | None:
-        """The state to print now, or ``None``; at the end, unless the last one printed already said it all."""
+        """The state to print now, or ``None``; at the end, if it changed since it was last printed."""
         if not (self._is_due if at_end else self._delivered >= self._every):
             return None
         self._is_due, self._delivered = False, 0
@@ -178,7 +134,7 @@ def parsed(stream_state: Mapping[str, Any]) -> Mapping[str, Seen]:
     """Parse the saved state of ``appointments``; each organization's part by its ID.
 
     Raises:
-        ValueError: It was not written by this connector, with what is wrong about it.
+        ValueError: The connector did not write it; the message says why.
     """
     if not stream_state:
         return {}
@@ -200,7 +156,7 @@ def parsed(stream_state: Mapping[str, Any]) -> Mapping[str, Seen]:
 
 
 def last_reads(stream_state: Mapping[str, Any]) -> dict[str, datetime]:
-    """Parse the saved state of ``organizations``: when each was read last. What is not understood is left out."""
+    """Parse the saved state of ``organizations``: when each was read last. Invalid entries are left out."""
     version, entries = stream_state.get("version"), stream_state.get("organizations")
     if version != ORGANIZATIONS_STATE_VERSION or not isinstance(entries, Mapping):
         return {}
@@ -208,13 +164,13 @@ def last_reads(stream_state: Mapping[str, Any]) -> dict[str, datetime]:
 
 
 def organizations_state(last_reads: Mapping[str, datetime]) -> dict[str, Any]:
-    """The state of ``organizations``, to be printed."""
+    """Format the state of ``organizations``."""
     organizations = {org_id: utc_text(at) for org_id, at in last_reads.items()}
     return {"version": ORGANIZATIONS_STATE_VERSION, "organizations": organizations}
 
 
 def later_than(floor: datetime | None, now: datetime) -> datetime:
-    """Now, or just after ``floor``: a clock may be set back, and a newer version must stay the newer."""
+    """Now, or just after ``floor``, so that a newer version stays the newer if the clock is set back."""
     return now if floor is None else max(now, min(floor, _LAST) + timedelta(milliseconds=1))
 
 
@@ -270,7 +226,7 @@ def _covered(entry: Mapping[str, Any]) -> Covered:
 
 
 def _count(number: Any) -> int | None:
-    """A limit or a cap: a number of rows that a response can hold."""
+    """Validate a limit or a cap."""
     if number is not None and not (isinstance(number, int) and 0 < number <= MAX_LIMIT):
         raise ValueError
     return number

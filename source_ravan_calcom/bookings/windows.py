@@ -1,38 +1,34 @@
-"""Cal.com's status filters as windows: what each shows, its order, its caps, and reading an organization. Pure.
+"""Cal.com's status filters as windows: their rows, order and caps, and reading an organization. Pure.
 
-The endpoint returns at most 200 rows and has no pages. What it has is Cal.com's status filter, and each filter is
-a window of its own onto the account, with a limit of its own and an order of its own. An account that does not fit
-into one unfiltered response is read through all of them.
+The endpoint returns at most 200 rows and has no pages, but each of Cal.com's status filters is a window onto the
+account with its own limit and order. An account that does not fit into one unfiltered response is read through them.
 
-Cal.com's versions differ, and one ignores the filter. So each response is also evidence: of the window's meaning, of
-its order, of whether it was cut, and of whether the account still is the one that was read before.
+Cal.com's versions differ, and one ignores the filter. So each response is also evidence of the window's meaning, of its
+order, of a cut, and of whether the account is still the one that was read before.
 """
 
 from __future__ import annotations
 
-import base64
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import islice, pairwise
-from zlib import crc32
 
 from source_ravan_calcom.bookings.records import (
-    FINGERPRINT_BYTES,
+    UID_BYTES,
     Row,
     distinct,
     fingerprint,
     identity,
     is_dead,
     moment,
+    uid_mark,
+    unpacked,
 )
 
-MAX_LIMIT = 200
-"""The most rows a response can hold; the contract turns a larger ``limit`` into 50."""
-
-LOWER_LIMIT = 100
-"""The limit to go on with where ``MAX_LIMIT`` was refused: versions of Cal.com's API take no more."""
+MAX_LIMIT = 200  # the most rows a response can hold; the endpoint turns a larger limit into 50
+LOWER_LIMIT = 100  # used where MAX_LIMIT is refused: some versions of Cal.com's API take no more
 
 CAPS = (50, LOWER_LIMIT, MAX_LIMIT)
 """Row counts at which a response is cut: the endpoint's default, Cal.com's default page, and the endpoint's most."""
@@ -40,15 +36,12 @@ CAPS = (50, LOWER_LIMIT, MAX_LIMIT)
 SHORT, OVER = 5, 3
 """How many rows fewer or more than a cap a response that was cut may hold.
 
-Cal.com reads a page of ids and then their rows, and skips an id whose row the second query lacks; and a version of it
-has returned one row more than its page.
+Cal.com reads a page of ids and then their rows, and skips an id whose row is missing; one version returned a row more
+than its page.
 """
 
-ODD_ROWS = 2
-"""How many rows may contradict a rule: bookings change between the two queries, and between two requests."""
-
-DISTINCT_STARTS = 10
-"""How many different starts in the right order show that a window is sorted by start, and not by chance."""
+ODD_ROWS = 2  # that may contradict a rule: bookings change between Cal.com's two queries and between two requests
+DISTINCT_STARTS = 10  # in the right order show that a window is sorted by start, and not by chance
 
 CLOCK_DIFFERENCE = timedelta(minutes=5)
 """How far a row's end may lie on the wrong side of now: Cal.com's clock is not the one that stamps the response."""
@@ -56,33 +49,18 @@ CLOCK_DIFFERENCE = timedelta(minutes=5)
 EARLIEST_YEAR = 2000
 """No booking is older. Earlier times stand for a missing one: Go's zero time is in the year 1, Unix's in 1970."""
 
-UID_BYTES = 2
-"""How much of a fingerprint says which booking it is of; the rest says what the booking's content is."""
-
 UNFILTERED = None
 """The status of a request without a filter."""
 
 
 @dataclass(frozen=True)
 class Window:
-    """One of Cal.com's status filters: what each of its rows is like, and what its order proves.
+    """One of Cal.com's status filters."""
 
-    Attributes:
-        status: As it is requested.
-        over: Whether its bookings have ended; ``None`` for either.
-        dead: Whether they are cancelled or rejected; ``None`` for either.
-        latest_first: Its order by start.
-    """
-
-    status: str | None
-    over: bool | None
-    dead: bool | None
-    latest_first: bool = False
-
-    @property
-    def looks_back(self) -> bool:
-        """Whether a cut hides bookings that start before its last row; otherwise it hides those that start after."""
-        return self.latest_first
+    status: str | None  # as it is requested
+    over: bool | None  # whether its bookings have ended; None for either
+    dead: bool | None  # whether they are cancelled or rejected; None for either
+    looks_back: bool = False  # sorted by start, latest first, so that a cut hides earlier bookings and not later ones
 
     def contradicts(self, row: Row, now: datetime) -> bool:
         """Whether a row does not belong in the window."""
@@ -102,14 +80,13 @@ WINDOWS: tuple[Window, ...] = (
     Window(UNCONFIRMED, over=False, dead=False),  # pending
     Window(RECURRING, over=False, dead=False),  # part of a series
     Window(UPCOMING, over=False, dead=False),  # in a series: accepted; else not dead
-    Window(PAST, over=True, dead=False, latest_first=True),
-    Window(CANCELLED, over=None, dead=True, latest_first=True),  # whenever it would have started
+    Window(PAST, over=True, dead=False, looks_back=True),
+    Window(CANCELLED, over=None, dead=True, looks_back=True),  # whenever it would have started
 )
 """The windows, in the order in which they are read.
 
-A booking lives in this direction: it is confirmed, its time comes, it is cancelled at any point; and never back.
-Read in the same direction, a booking that changes while we read is met again in a later window, with its newest
-version, and can't slip through between two of them. The last version read is the one delivered.
+Bookings move in this direction and never back: confirmed, past, cancelled at any point. So a booking that changes
+during the reading shows up again in a later window. The last version read is delivered.
 """
 
 EVERYTHING = Window(UNFILTERED, over=None, dead=None)
@@ -119,7 +96,7 @@ BY_STATUS: Mapping[str | None, Window] = {window.status: window for window in (E
 
 
 def in_order(statuses: Iterable[str]) -> tuple[str, ...]:
-    """The chosen statuses in the order in which they are read, however the user listed them."""
+    """Sort the chosen statuses into the order of reading."""
     chosen = set(statuses)
     return tuple(str(window.status) for window in WINDOWS if window.status in chosen)
 
@@ -132,89 +109,43 @@ def near_cap(rows: int, limit: int = MAX_LIMIT) -> int | None:
 
 @dataclass(frozen=True)
 class Covered:
-    """What earlier syncs have covered of an organization; kept in the state.
+    """The coverage that the state holds of an organization."""
 
-    Attributes:
-        read_at: The API's time before the last proven reading: until then everything was seen.
-        covered_from: Everything that starts after it was delivered; ``None`` for the beginning of time.
-        statuses: The windows that the user had chosen; the claim speaks of these alone.
-    """
-
-    read_at: datetime
-    covered_from: datetime | None
-    statuses: tuple[str, ...] = ()
+    read_at: datetime  # the API's time before the last proven reading: until then everything was seen
+    covered_from: datetime | None  # everything that starts later was delivered; None for the beginning of time
+    statuses: tuple[str, ...] = ()  # the chosen windows, to which the claim is limited
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What the state holds of one organization.
+    """The state of one organization."""
 
-    Attributes:
-        fingerprints: Of its rows but the settled ones, sorted, in base64.
-        synced_at: When they were read; ``None`` from a state of version 1.
-        covered: The coverage that the next sync continues.
-        settled: The fingerprints of the rows that a window which looks back showed.
-        gap: The latest gap: from when to when, and when it was found.
-        limit: The limit that the API takes, where ``MAX_LIMIT`` was refused.
-        cap: The most rows that a response holds, where it is less than the limit.
-        shows_pending: Whether ``upcoming`` shows pending bookings, so that ``unconfirmed`` adds none.
-        is_doubted: Whether bookings were missing in the last sync. They are still among these: what fails in passing
-            comes back, and what stays away is no longer the account's.
-        is_old: Whether the fingerprints are of version 1 or 2, which don't tell bookings from contents.
-    """
-
-    fingerprints: str
-    synced_at: datetime | None = None
-    covered: Covered | None = None
-    settled: str = ""
-    gap: tuple[datetime, datetime, datetime] | None = None
-    limit: int | None = None
-    cap: int | None = None
-    shows_pending: bool = False
-    is_doubted: bool = False
-    is_old: bool = False
-
-
-def uid_mark(uid: str | None) -> bytes:
-    """The part of a fingerprint that says which booking it is of; the same for all rows without a UID.
-
-    Of an organization's at most 1,200 rows, an unknown UID is taken for a known one in 2 % of cases, so every rule
-    about UIDs needs several.
-    """
-    return (crc32(uid.encode()) & 0xFFFF).to_bytes(UID_BYTES, "big") if uid else bytes(UID_BYTES)
-
-
-def packed(fingerprints: Iterable[bytes]) -> str:
-    """Fingerprints as the state holds them."""
-    return base64.b64encode(b"".join(sorted(fingerprints))).decode()
-
-
-def unpacked(text: str, size: int = FINGERPRINT_BYTES) -> frozenset[bytes]:
-    """Read fingerprints of ``size`` bytes from the state.
-
-    Raises:
-        ValueError: They are none.
-    """
-    content = base64.b64decode(text, validate=True)
-    if len(content) % size:
-        raise ValueError("not a whole number of fingerprints")
-    return frozenset(content[start : start + size] for start in range(0, len(content), size))
+    fingerprints: str  # of its rows except the settled ones, sorted, in base64
+    synced_at: datetime | None = None  # when they were read; None from a state of version 1
+    covered: Covered | None = None  # the coverage that the next sync continues
+    settled: str = ""  # the fingerprints of the rows in windows that look back
+    gap: tuple[datetime, datetime, datetime] | None = None  # the latest gap: from, to, found at
+    limit: int | None = None  # the limit that the API takes, where MAX_LIMIT was refused
+    cap: int | None = None  # the most rows that a response holds, where it is less than the limit
+    shows_pending: bool = False  # whether `upcoming` shows pending bookings, so that `unconfirmed` adds none
+    is_doubted: bool = False  # bookings were missing in the last sync; they are still among these
+    is_old: bool = False  # the fingerprints are of version 1 or 2, which don't tell bookings from contents
 
 
 class Recalled:
-    """What was seen before, to hold rows against: which bookings, and what was claimed of them."""
+    """The earlier state in a form to compare rows with."""
 
     def __init__(self, seen: Seen | None) -> None:
         rest, settled = (unpacked(seen.fingerprints), unpacked(seen.settled)) if seen else (frozenset(), frozenset())
         self.fingerprints = rest | settled
         self.count = len(rest) + len(settled)
-        is_told = seen is not None and not seen.is_old
-        self.settled = frozenset(mark[:UID_BYTES] for mark in settled if is_told)
-        self.uids = self.settled.union(mark[:UID_BYTES] for mark in rest if is_told)
-        self.covered = seen.covered if seen and is_told else None
+        has_marks = seen is not None and not seen.is_old
+        self.settled = frozenset(mark[:UID_BYTES] for mark in settled if has_marks)
+        self.uids = self.settled.union(mark[:UID_BYTES] for mark in rest if has_marks)
+        self.covered = seen.covered if seen and has_marks else None
 
     def expects(self, row: Row) -> bool:
-        """Whether a row was there to be seen: begun before the last proven reading, and inside the claim."""
+        """Whether a row should be known: its booking began before the last proven reading, and inside the claim."""
         covered, start = self.covered, moment(row.get("start_time"))
         if not covered or not start or covered.read_at - start < CLOCK_DIFFERENCE:
             return False
@@ -223,39 +154,26 @@ class Recalled:
 
 @dataclass(frozen=True)
 class Evidence:
-    """The evidence that one response gives.
-
-    Attributes:
-        rows: How many it held.
-        doubt: What contradicts the window's meaning, in words, or an empty string.
-        disorder: What keeps its order from being proven, where it may have been cut.
-        last_start: When its last row starts.
-        proves_more_than_upcoming: Whether it holds what ``upcoming`` never shows: more than a few rows that are over,
-            or that do not take place, or nothing but rows that are over. The version of Cal.com's API that ignores the
-            filter shows nothing but what is upcoming.
-        known, unknown: How many of its rows, in a window that looks back, were there to be seen before; and were or
-            were not.
-        entered: How many of its rows no window that looks back showed before.
-    """
+    """The evidence that one response gives."""
 
     rows: int
-    doubt: str = ""
-    disorder: str = ""
-    last_start: datetime | None = None
-    proves_more_than_upcoming: bool = False
-    known: int = 0
-    unknown: int = 0
-    entered: int = 0
+    doubt: str = ""  # a contradiction of the window's meaning, as a sentence's end
+    disorder: str = ""  # why its order is not proven, where it may have been cut
+    last_start: datetime | None = None  # the start of its last row, where it may have been cut
+    proves_more_than_upcoming: bool = False  # which is all that a version that ignores the filter shows
+    known: int = 0  # in a window that looks back: rows of bookings that should be known, and are
+    unknown: int = 0  # and that are not
+    entered: int = 0  # rows that no window that looks back showed before
 
 
 def look(rows: Sequence[Row], window: Window, now: datetime, recalled: Recalled, limit: int = MAX_LIMIT) -> Evidence:
-    """Look at the rows of one response to the request for a window."""
+    """Gather the evidence of a window's response."""
     odd = sum(window.contradicts(row, now) for row in rows) if window.dead is not None else 0
     doubt = f"{odd} of its {len(rows)} rows do not belong in it" if odd > ODD_ROWS or odd * 2 > len(rows) else ""
     last_start, disorder = None, ""
     if near_cap(len(rows), limit):
         starts = [moment(row.get("start_time")) for row in rows]
-        last_start, disorder = starts[-1], _disorder(starts, latest_first=window.latest_first)
+        last_start, disorder = starts[-1], _disorder(starts, latest_first=window.looks_back)
     known = unknown = entered = 0
     if window.looks_back and recalled.uids:
         marks = [uid_mark(identity(row)) for row in rows]
@@ -266,6 +184,7 @@ def look(rows: Sequence[Row], window: Window, now: datetime, recalled: Recalled,
 
 
 def _proves(rows: Sequence[Row], now: datetime) -> bool:
+    """Whether more than a few rows are over, or more than a few dead, or all of them over."""
     over = (True for row in rows if _is_over(row, now))
     dead = (True for row in rows if is_dead(row))
     few = ODD_ROWS + 1
@@ -296,58 +215,39 @@ def _disorder(starts: Sequence[datetime | None], *, latest_first: bool) -> str:
 
 @dataclass(frozen=True)
 class Bookings:
-    """What was read of one organization.
+    """The result of reading one organization."""
 
-    Attributes:
-        rows: Each booking once, in its newest version, as Ravan sent it.
-        anonymous: How many of the rows do not say which booking they are.
-        evidence: The evidence of each request, by its status.
-        refused: The windows that were added by us and that the API does not know.
-        began: The API's time before the first request.
-        cap: The most rows that a response holds, where that is known and less than the limit.
-        full: The requests whose responses may have been cut: ``unfiltered``, or a window.
-        limit: The limit that was requested last.
-        missing: How many of the bookings seen before are not there, and were not pushed out of a window either.
-        is_torn: Whether the windows lack bookings that the unfiltered response holds, though none was cut.
-        settled: The UIDs of the rows that a window which looks back showed.
-        shows_pending: Whether ``upcoming`` is proven to show pending bookings.
-        left_out: How many rows with an ID that another row of the same response has were left out, by that ID.
-        uids: The UID of each row; ``None`` for one that has none.
-        marks: The :func:`uid_mark` of each row.
-        seen_before: The fingerprints in the state.
-    """
-
-    rows: list[Row]
-    anonymous: int
-    evidence: Mapping[str | None, Evidence]
-    refused: Sequence[str]
-    began: datetime
-    cap: int | None = None
-    full: tuple[str, ...] = ()
-    limit: int = MAX_LIMIT
-    left_out: Mapping[str, int] = field(default_factory=dict)
-    uids: Sequence[str | None] = ()
-    marks: Sequence[bytes] = ()
-    seen_before: frozenset[bytes] = frozenset()
-    missing: int = 0
-    is_torn: bool = False
-    settled: frozenset[str | None] = field(default=frozenset(), repr=False)
-    shows_pending: bool = False
+    rows: list[Row]  # each booking once, in its newest version, as Ravan sent it
+    anonymous: int  # the number of rows without a UID
+    evidence: Mapping[str | None, Evidence]  # by the status of the request
+    refused: Sequence[str]  # windows that the user did not choose and the API does not know
+    began: datetime  # the API's time before the first request
+    cap: int | None = None  # the most rows that a response holds, where it is known and less than the limit
+    full: tuple[str, ...] = ()  # responses that may have been cut: "unfiltered", or a window
+    limit: int = MAX_LIMIT  # of the last request
+    left_out: Mapping[str, int] = field(default_factory=dict)  # rows left out, by the ID they share with another
+    uids: Sequence[str | None] = ()  # of each row
+    marks: Sequence[bytes] = ()  # the uid_mark of each row
+    seen_before: frozenset[bytes] = frozenset()  # the fingerprints in the state
+    missing: int = 0  # bookings seen before that are absent, and were not pushed out of a window
+    is_torn: bool = False  # the windows lack bookings of the unfiltered response, though none was cut
+    settled: frozenset[str | None] = frozenset()  # the UIDs in windows that look back
+    shows_pending: bool = False  # `upcoming` is proven to show pending bookings
 
     @property
     def cut(self) -> dict[Window, datetime]:
-        """When the last row of each window that may have been cut starts."""
+        """The start of the last row of each window that may have been cut."""
         windows = {BY_STATUS[status]: each.last_start for status, each in self.evidence.items()}
         return {window: start for window, start in windows.items() if window.status in self.full and start}
 
 
 class Reading:
-    """One organization read through as few windows as it takes, one request after the other.
+    """Reads one organization with as few requests as it takes, one after the other.
 
-    Ask for :attr:`next`, hand the rows to :meth:`take`, until there is no next. It takes
+    Request :attr:`next`, hand the rows to :meth:`take`, until :attr:`is_done`. It takes
 
-    - one request where the unfiltered response is whole and shows by its rows that it is not only what is upcoming;
-    - two where a look at the past must show that;
+    - one request where the unfiltered response is whole and proves more than upcoming bookings;
+    - two where ``past`` must prove that;
     - six where the unfiltered response may have been cut, or lacks bookings that were seen before;
     - five where about a full response's number of bookings was seen before, because the unfiltered response then shows
       the same oldest ones for ever; and four where ``unconfirmed`` is known to add nothing;
@@ -355,7 +255,7 @@ class Reading:
 
     Args:
         statuses: The windows the user chose; empty for every booking.
-        before: What the state holds of the organization; ``None`` in a first sync and a full refresh.
+        before: The organization's state; ``None`` in a first sync and a full refresh.
         limit: The most rows to request: 100 where this sync knows that 200 is refused.
     """
 
@@ -367,7 +267,8 @@ class Reading:
         self._waiting: list[str | None] = [*self._chosen] or [UNFILTERED]
         self._reads_windows = self._recalled.count >= min(self.limit, self._cap or self.limit) - SHORT
         if self._reads_windows and not self._chosen:
-            self._waiting = self._windows(without_unconfirmed=before is not None and before.shows_pending)
+            skipped = UNCONFIRMED if before and before.shows_pending else None
+            self._waiting = [window.status for window in WINDOWS if window.status != skipped]
         self._named: dict[str | None, Row] = {}
         self._marks: dict[str | None, bytes] = {}
         self._anonymous: dict[tuple[bytes, int], Row] = {}
@@ -380,20 +281,17 @@ class Reading:
 
     @property
     def is_done(self) -> bool:
-        """Whether everything was asked for."""
+        """Whether no request is left."""
         return not self._waiting
 
     @property
     def next(self) -> str | None:
-        """The status to ask for next; ``UNFILTERED`` for none."""
+        """The status to request next."""
         return self._waiting[0]
 
     @property
     def may_refuse(self) -> bool:
-        """Whether the API may refuse the next request without failing the organization.
-
-        True for a window that we added: versions of Cal.com differ in what they know.
-        """
+        """Whether the API may refuse the next request: one for a window that the user did not choose."""
         return not self._chosen and self.next is not UNFILTERED
 
     @property
@@ -402,7 +300,7 @@ class Reading:
         return self.limit > LOWER_LIMIT and not self._evidence
 
     def lower_limit(self) -> None:
-        """The API refused the limit: go on with the lower one."""
+        """Go on with the lower limit after a refusal."""
         self.limit = LOWER_LIMIT
 
     def take(self, rows: list[Row], at: datetime, began: datetime) -> None:
@@ -410,8 +308,8 @@ class Reading:
 
         Args:
             rows: As Ravan sent them.
-            at: The API's time when it answered.
-            began: The API's time before the request was sent.
+            at: The API's time of the response.
+            began: The API's time before the request.
         """
         status = self._waiting.pop(0)
         self._began = self._began or began
@@ -422,14 +320,14 @@ class Reading:
         self._plan(status)
 
     def refuse(self) -> None:
-        """The API does not know the window that was asked for."""
+        """Leave out the requested window, which the API does not know."""
         self._refused.append(str(self._waiting.pop(0)))
         if not self._evidence:
             self.limit = self._first_limit  # it was not the reason
         self._plan_the_end()
 
     def bookings(self) -> Bookings:
-        """What was read, once it is done."""
+        """The result, once the reading is done."""
         assert self._began, "the last request without any response is never refused without failing the organization"
         full = self._full()
         anonymous = len(self._anonymous)
@@ -447,61 +345,55 @@ class Reading:
             limit=self.limit,
             missing=self._missing(),
             is_torn=self._is_torn(full),
-            settled=frozenset().union(*(self._uids.get(each.status, ()) for each in WINDOWS if each.looks_back)),
+            settled=frozenset(self._shown_by(window for window in WINDOWS if window.looks_back)),
             shows_pending=self._shows_pending(),
             left_out=self._left_out,
         )
 
     def _plan(self, status: str | None) -> None:
-        """Decide what to ask for next, after the response to the request for ``status``."""
+        """Decide on the next requests after the response to the request for ``status``."""
         if self._chosen:
             return
+        tried = {*self._evidence, *self._refused, *self._waiting}
         if not self._reads_windows:
             self._plan_more(status)
-        elif status == UPCOMING and self._is_left_out(UNCONFIRMED) and not self._shows_pending():
-            # It may add something after all, and must be read before those in which a confirmed booking is met.
-            self._waiting = self._windows()
+        elif status == UPCOMING and UNCONFIRMED not in tried and not self._shows_pending():
+            # It may add something after all, and must be read before the windows that show a booking once confirmed.
+            self._waiting = [window.status for window in WINDOWS]
         self._plan_the_end()
 
     def _plan_more(self, status: str | None) -> None:
         """Decide whether the unfiltered response is everything."""
-        is_lacking = self._missing() > ODD_ROWS or len(self._uids[status] - self._uids[UNFILTERED]) > 0
+        is_lacking = self._missing() > ODD_ROWS or not self._uids[status] <= self._uids[UNFILTERED]
         if near_cap(self._evidence[status].rows, self.limit) or is_lacking:
-            self._reads_windows, self._waiting = True, self._windows()
+            self._reads_windows, self._waiting = True, [window.status for window in WINDOWS]
         elif status is UNFILTERED and not self._evidence[status].proves_more_than_upcoming:
             self._waiting = [PAST]
 
     def _plan_the_end(self) -> None:
-        """Ask without a filter, at last, where that decides something."""
+        """Add an unfiltered request at the end where it decides something."""
         if self._waiting or self._chosen or UNFILTERED in self._evidence:
             return
         if self._refused or self._missing() > ODD_ROWS or self._is_ambiguous():
             self._waiting = [UNFILTERED]
 
-    @staticmethod
-    def _windows(*, without_unconfirmed: bool = False) -> list[str | None]:
-        return [window.status for window in WINDOWS if not (without_unconfirmed and window.status == UNCONFIRMED)]
-
-    def _is_left_out(self, status: str) -> bool:
-        return not {status} & {*self._evidence, *self._refused, *self._waiting}
-
     def _shows_pending(self) -> bool:
-        """Whether ``unconfirmed`` adds nothing: neither of the windows that contain it by definition may be cut, a
-        pending booking is in ``upcoming``, and where ``unconfirmed`` was read, its bookings are in the others."""
+        """Whether ``unconfirmed`` adds nothing: ``upcoming`` shows a pending booking, neither it nor ``recurring`` may
+        have been cut, and the bookings of ``unconfirmed``, where it was read, are in other windows."""
         if not self._has_pending:
             return False
         whole = (self._evidence.get(status) for status in (RECURRING, UPCOMING))
         if not all(each and not near_cap(each.rows, self.limit) for each in whole):
             return False
-        others: Iterable[set[str | None]] = (
-            self._uids.get(window.status, set()) for window in WINDOWS if window.status != UNCONFIRMED
-        )
-        return self._uids.get(UNCONFIRMED, set()) <= set().union(*others)
+        return self._uids.get(UNCONFIRMED, set()) <= self._shown_by(w for w in WINDOWS if w.status != UNCONFIRMED)
+
+    def _shown_by(self, windows: Iterable[Window]) -> set[str | None]:
+        return {uid for window in windows for uid in self._uids.get(window.status, ())}
 
     def _full(self) -> list[str | None]:
-        """The requests whose responses may have been cut.
+        """The statuses of responses that may have been cut.
 
-        All responses have the same cap. So one that holds more than another proves that the other was not cut.
+        All responses have the same cap, so a larger response proves that a smaller one was not cut.
         """
         if self._is_whole():
             return []
@@ -512,7 +404,7 @@ class Reading:
     def _is_whole(self) -> bool:
         """Whether the unfiltered response is everything, though its size may be that of a cut one.
 
-        A cut would hide the latest bookings, which are the first of ``past`` and ``cancelled``.
+        A cut would hide the latest bookings, and those come first in ``past`` and ``cancelled``.
         """
         unfiltered = self._evidence.get(UNFILTERED)
         if not unfiltered or unfiltered.disorder or self._anonymous:
@@ -530,9 +422,9 @@ class Reading:
         return cap if cap and cap < self.limit and len(self._named) > cap + OVER else None
 
     def _missing(self) -> int:
-        """How many of the bookings seen before are not there.
+        """Count the missing bookings among those seen before.
 
-        Nothing deletes a booking. One that was settled leaves a window only where that was cut and another came in.
+        Nothing deletes a booking. A settled one leaves a window only if it was cut and another booking entered.
         """
         recalled = self._recalled
         if self._chosen or not recalled.uids:
@@ -549,25 +441,22 @@ class Reading:
     def _is_torn(self, full: Sequence[str | None]) -> bool:
         if {*full} - {UNFILTERED} or not self._reads_windows or UNFILTERED not in self._uids:
             return False
-        shown = set().union(*(uids for status, uids in self._uids.items() if status is not UNFILTERED))
-        return len(self._uids[UNFILTERED] - shown) > ODD_ROWS
+        return len(self._uids[UNFILTERED] - self._shown_by(WINDOWS)) > ODD_ROWS
 
     def _gather(self, rows: list[Row]) -> set[str | None]:
-        """Keep the rows of one response, and return the UIDs that it shows."""
+        """Keep the rows of one response, and return their UIDs."""
         rows, left_out = distinct(rows)
         self._left_out.update(left_out)
         named = dict(zip(map(identity, rows), rows, strict=True))
         if None in named:
             del named[None]
-            self._gather_anonymous(row for row in rows if not identity(row))
+            # Without a UID, the content recognises a row in another window, and equal rows are counted.
+            equal: Counter[bytes] = Counter()
+            for row in rows:
+                if not identity(row):
+                    content = fingerprint(row)
+                    equal[content] += 1
+                    self._anonymous[content, equal[content]] = row
         self._named.update(named)
         self._marks.update((uid, uid_mark(uid)) for uid in named if uid not in self._marks)
         return set(named)
-
-    def _gather_anonymous(self, rows: Iterable[Row]) -> None:
-        """Keep the rows that no id recognises in another window: their content serves, and equal ones are counted."""
-        equal: Counter[bytes] = Counter()
-        for row in rows:
-            content = fingerprint(row)
-            equal[content] += 1
-            self._anonymous[content, equal[content]] = row
