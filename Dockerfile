@@ -38,9 +38,9 @@ ENV TMPDIR=/dev/shm \
 USER airbyte
 WORKDIR /airbyte
 ENTRYPOINT ["/opt/connector/bin/source-ravan-calcom"]
-LABEL io.airbyte.version=0.2.0 \
+LABEL io.airbyte.version=0.3.0 \
       io.airbyte.name=airbyte/source-ravan-calcom \
-      org.opencontainers.image.version=0.2.0 \
+      org.opencontainers.image.version=0.3.0 \
       org.opencontainers.image.title=source-ravan-calcom \
       org.opencontainers.image.description="Airbyte source for the Cal.com appointments that Ravan.ai voice agents book." \
       org.opencontainers.image.documentation=https://docs.airbyte.com/integrations/sources/ravan-calcom \

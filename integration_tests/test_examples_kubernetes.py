@@ -17,7 +17,7 @@ from sandbox import ORGANIZATIONS, TOKEN
 SMALL = ORGANIZATIONS["small"]
 VERSIONS = ("1.27", "1.37")
 SECRET, CONFIG_MAP, APPLY, _ = commands("kubernetes_cronjob.yaml")
-NAME = "registry.example.com/source-ravan-calcom:0.2.0"
+NAME = "registry.example.com/source-ravan-calcom:0.3.0"
 
 
 def applied(reader: Reader) -> list[dict]:

@@ -97,9 +97,18 @@ def compare(bookings: Bookings, before: Seen | None, statuses: Sequence[str], sy
         for now, then in ((rest, before.fingerprints), (settled, before.settled)):
             now |= {each for each in unpacked(then) if each[:UID_BYTES] not in shown}
     gap = (*claim.gap, synced_at) if claim.gap else before.gap if before else None
-    limit = bookings.limit if bookings.limit < MAX_LIMIT else None
-    parts = (packed(rest), synced_at, claim.kept, packed(settled), gap, limit, bookings.cap, bookings.shows_pending)
-    return Delivery(rows, claim, Seen(*parts, is_doubted=is_doubted))
+    seen = Seen(
+        fingerprints=packed(rest),
+        synced_at=synced_at,
+        covered=claim.kept,
+        settled=packed(settled),
+        gap=gap,
+        limit=bookings.limit if bookings.limit < MAX_LIMIT else None,
+        cap=bookings.cap,
+        shows_pending=bookings.shows_pending,
+        is_doubted=is_doubted,
+    )
+    return Delivery(rows, claim, seen)
 
 
 class State:
