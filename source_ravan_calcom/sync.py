@@ -185,21 +185,21 @@ class Sync:
         call, reading, warnings = organization.call, organization.reading, organization.warnings
         while not reading.is_done:
             if organization.doubt:
-                self._leave_out(organization)
+                self._leave_out(organization, reading)
                 continue
             try:
                 response = self._client.get(call, reading.next, reading.limit)
             except OrganizationFailure as failure:
-                if not self._tolerates(organization, failure):
+                # A worker that was given up may still get a response, and must not touch what replaced its attempt.
+                if call.is_given_up or not self._tolerates(organization, reading, failure):
                     raise
             else:
                 warnings += _oddities(response)
                 reading.take(response.rows, response.at, response.began)
         return reading.bookings()
 
-    def _tolerates(self, organization: Organization, failure: OrganizationFailure) -> bool:
+    def _tolerates(self, organization: Organization, reading: Reading, failure: OrganizationFailure) -> bool:
         """Whether the API can be read otherwise: with a lower limit, or without a window that it does not know."""
-        reading = organization.reading
         if lowers_limit(reading, failure):
             return True
         if not reading.may_refuse:
@@ -212,15 +212,15 @@ class Sync:
             return False
         return True
 
-    def _leave_out(self, organization: Organization) -> None:
+    def _leave_out(self, organization: Organization, reading: Reading) -> None:
         """Leave out a window that failed for good, if a plain request succeeds.
 
         An outage would fail the plain request as well, so a window that fails through all retries beside one that
         succeeds is one that this version of the API does not know.
         """
-        self._client.get(organization.call, None, organization.reading.limit)
-        self._unknown_windows.add(organization.reading.next)
-        organization.reading.refuse()
+        self._client.get(organization.call, None, reading.limit)
+        self._unknown_windows.add(reading.next)
+        reading.refuse()
         organization.doubt = None
 
     # What the owner of the pool does.

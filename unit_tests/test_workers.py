@@ -140,6 +140,19 @@ def test_the_late_result_of_a_worker_that_was_given_up_is_ignored(http, settings
     assert [row["id"] for row in synced.rows()] == ["1"]
 
 
+def test_the_late_failure_of_a_worker_that_was_given_up_leaves_no_window_of_its_retry_out(http, settings, hanging):
+    def respond(request, context):
+        if len(hanging.sent) == 3:
+            hanging.release()
+        return answer(*({**OVER, "id": str(number)} for number in range(200)))
+
+    http.get(URL, json=respond)
+    hanging.hangs = lambda org_id, number: number == 2
+    hanging.body = json.dumps({"success": False, "code": "INVALID_REQUEST"}).encode()
+    [row] = read(settings, catalog(*BOTH)).rows("organizations")
+    assert (row["outcome"], row["requests"]) == ("read", 2 + 6)
+
+
 def test_a_worker_that_was_given_up_sends_no_further_request(http, settings, hanging):
     """Its organization needs a second one, for the past."""
     http.get(URL, json=answer({**OVER, "end_time": "2999-01-01T00:00:00Z"}))
