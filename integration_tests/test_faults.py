@@ -139,7 +139,7 @@ def test_a_token_that_expires_in_the_middle_keeps_what_was_read(connector, sandb
     assert error["failure_type"] == CONFIG
     assert (
         f"(HTTP 401, requested for organization org-5): it expired on {ends:%Y-%m-%d at %H:%M:%S} UTC. "
-        "Paste a valid token into Access Token." in error["message"]
+        "Paste a valid token into Access Token (access_token)." in error["message"]
     )
     assert sandbox.requests.total() == 6
     assert [row["outcome"] for row in output.results.values()] == ["read"] * 5 + ["failed"] + ["not_asked"] * 6

@@ -55,8 +55,8 @@ def test_with_skip_every_sync_brings_every_change_and_a_mended_organization_all_
 SUMMARY = (
     "1 of 4 organizations failed: 1 not connected. To sync the others meanwhile, set Failing Organizations "
     "(failing_organizations) to skip instead of fail. Organization four has no primary Cal.com account connected "
-    "(NOT_CONNECTED, HTTP 400). Connect one in Ravan, or remove four from Organization IDs. Ravan says: “no primary "
-    "Cal.com account”."
+    "(NOT_CONNECTED, HTTP 400). Connect one in Ravan, or remove four from Organization IDs (org_ids). Ravan says: "
+    "“no primary Cal.com account”."
 )
 
 

@@ -58,7 +58,7 @@ def test_check_fails_for_the_second_organization_too(connector):
         "Organizations (failing_organizations) to skip instead of fail. "
         f"Organization {ORGANIZATIONS['not-connected']} has no primary Cal.com account connected "
         f"(NOT_CONNECTED, HTTP 400). Connect one in Ravan, or remove {ORGANIZATIONS['not-connected']} "
-        "from Organization IDs. Ravan says: “no primary Cal.com account”.",
+        "from Organization IDs (org_ids). Ravan says: “no primary Cal.com account”.",
     }
 
 

@@ -87,7 +87,7 @@ def test_a_refused_status_that_the_user_chose_is_an_error(connector, sandbox):
     output = connector.run("read", connector.config("org", statuses=["recurring"]))
     assert output.code == 1
     assert (
-        "as invalid (INVALID_REQUEST, HTTP 400). Check Organization IDs, Booking Statuses"
+        "as invalid (INVALID_REQUEST, HTTP 400). Check Organization IDs (org_ids), Booking Statuses"
         in output.errors[0]["message"]
     )
 

@@ -448,7 +448,7 @@ INTERIM = b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2
 LOGIN = b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n"
 PROXY = {"HTTPS_PROXY": "http://proxy.example:3128"}
 CA_FILE = "the file of certificates can't be read; set SSL_CERT_FILE or REQUESTS_CA_BUNDLE"
-ADDRESS = "the address of the host or the proxy is not valid. Check API URL and HTTPS_PROXY"
+ADDRESS = "the address of the host or the proxy is not valid. Check API URL (api_url) and HTTPS_PROXY"
 
 
 @dataclass

@@ -170,7 +170,7 @@ def test_only_what_concerns_all_organizations_stops_the_sync():
             failures.TOKEN_EXPIRED,
             Facts("a", "HTTP 401", "2026-01-01 at 00:00:00 UTC"),
             "Ravan refused the Access Token (HTTP 401, requested for organization a): it expired on 2026-01-01 at "
-            "00:00:00 UTC. Paste a valid token into Access Token.",
+            "00:00:00 UTC. Paste a valid token into Access Token (access_token).",
             "token_expired: HTTP 401; organization a, try 1",
         ),
     ],

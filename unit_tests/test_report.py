@@ -129,7 +129,7 @@ def test_the_closing_error_of_one_organization_has_no_numbers(synced):
     assert synced("a", "forbidden-1").error.message == (
         "1 of 2 organizations failed: 1 forbidden. To sync the others meanwhile, set Failing Organizations "
         "(failing_organizations) to skip instead of fail. The Access Token may not read organization forbidden-1 "
-        "(HTTP 403). Use a token of that organization, or remove forbidden-1 from Organization IDs."
+        "(HTTP 403). Use a token of that organization, or remove forbidden-1 from Organization IDs (org_ids)."
     )
 
 

@@ -281,8 +281,8 @@ _UNTRUSTED = (
     f"its certificate is not trusted. If a proxy or a private authority signs it, {_CERTIFICATES}that authority's "
     "certificate"
 )
-_ADDRESS = "the address of the host or the proxy is not valid. Check API URL and HTTPS_PROXY"
-_PRIVATE = "its address belongs to a private network, which Airbyte Cloud does not allow. Check API URL"
+_ADDRESS = "the address of the host or the proxy is not valid. Check API URL (api_url) and HTTPS_PROXY"
+_PRIVATE = "its address belongs to a private network, which Airbyte Cloud does not allow. Check API URL (api_url)"
 _LOGIN = "the proxy demands a login (HTTP 407). Put user and password into HTTPS_PROXY"
 _SOCKS = (
     "HTTPS_PROXY or ALL_PROXY names a SOCKS proxy, which needs the Python package PySocks. Use an HTTP proxy, or "

@@ -55,33 +55,35 @@ NETWORK_SETTINGS = Kind("network_settings", "stopped by network settings", CONFI
 SENTENCES: Mapping[Kind, str] = {
     TOKEN_REFUSED: (
         "Ravan refused the Access Token ({code}, requested for organization {org_id}). Paste a valid token "
-        "into Access Token.{said}"
+        "into Access Token (access_token).{said}"
     ),
     TOKEN_EXPIRED: (
         "Ravan refused the Access Token ({code}, requested for organization {org_id}): it expired on "
-        "{detail}. Paste a valid token into Access Token.{said}"
+        "{detail}. Paste a valid token into Access Token (access_token).{said}"
     ),
     NETWORK_SETTINGS: "Could not connect to {host} (requested for organization {org_id}): {detail}.",
     TOKEN_REFUSED_HERE: (
         "Ravan refused the Access Token for organization {org_id} ({code}), but accepted it for others. Use a"
-        " token that may read it, or remove {org_id} from Organization IDs.{said}"
+        " token that may read it, or remove {org_id} from Organization IDs (org_ids).{said}"
     ),
     FORBIDDEN: (
         "The Access Token may not read organization {org_id} ({code}). Use a token of that organization, or "
-        "remove {org_id} from Organization IDs.{said}"
+        "remove {org_id} from Organization IDs (org_ids).{said}"
     ),
     NOT_CONNECTED: (
         "Organization {org_id} has no primary Cal.com account connected ({code}). Connect one in Ravan, or "
-        "remove {org_id} from Organization IDs.{said}"
+        "remove {org_id} from Organization IDs (org_ids).{said}"
     ),
     INVALID_REQUEST: (
-        "Ravan refused the request for organization {org_id} as invalid ({code}). Check Organization IDs, "
-        "Booking Statuses and Agent ID.{said}"
+        "Ravan refused the request for organization {org_id} as invalid ({code}). "
+        "Check Organization IDs (org_ids), Booking Statuses (statuses) and Agent ID (agent_id).{said}"
     ),
-    NOT_FOUND: "Ravan found nothing for organization {org_id} ({code}). Check that ID in Organization IDs.{said}",
+    NOT_FOUND: (
+        "Ravan found nothing for organization {org_id} ({code}). Check that ID in Organization IDs (org_ids).{said}"
+    ),
     REDIRECTED: (
         "Ravan redirected the request for organization {org_id} ({code}). The redirect was not followed, so "
-        "that the Access Token stays with {host}. Check API URL.{said}"
+        "that the Access Token stays with {host}. Check API URL (api_url).{said}"
     ),
     REQUEST_REFUSED: (
         "Ravan refused the request for organization {org_id} ({code}) for a reason this connector does not "
@@ -110,7 +112,7 @@ SENTENCES: Mapping[Kind, str] = {
     ),
     NOT_JSON: (
         "Ravan's response for organization {org_id} is not the documented JSON ({code}, tried {tries}): "
-        "{detail}. The next sync tries again; if it lasts, check API URL and any proxy on the way."
+        "{detail}. The next sync tries again; if it lasts, check API URL (api_url) and any proxy on the way."
     ),
     UNREACHABLE: (
         "Could not read organization {org_id} from {host} (tried {tries}): {detail}. The next sync tries "
