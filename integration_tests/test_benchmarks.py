@@ -138,7 +138,7 @@ def sync_that_claims(**columns) -> Sync:
 def test_a_false_claim_is_counted(columns, false, inside):
     month, proof = Month(0), Proof()
     month.account.bookings.clear()
-    booking = month._book(START + timedelta(days=1, hours=10))
+    booking = month.add(START + timedelta(days=1, hours=10), "accepted")
     month.made.add(booking.uid)
     booking.status = "cancelled"
     table = {booking.uid: "accepted"}
