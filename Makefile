@@ -1,4 +1,4 @@
-# Everything here starts from a bare clone: Python 3.10-3.12 with venv (3.13 for all but PyAirbyte), make, nothing else.
+# Every target runs in a fresh clone. It needs only make and Python 3.10-3.12 with venv; 3.13 for all but PyAirbyte.
 # PYTHON names an interpreter; without it, scripts/python finds one.
 PYTHON ?=
 VENV ?= .venv
@@ -8,7 +8,7 @@ PORT ?=
 ARGS ?=
 BIN := $(VENV)/bin
 
-# make takes "config=x" for a variable that nothing reads.
+# make accepts "config=x" silently, though nothing reads that variable.
 $(foreach name,python venv config database port args,$(if $(filter command%,$(origin $(name))),\
   $(error Nothing reads $(name)=…; write it in capitals: $(shell echo $(name) | tr a-z A-Z)=…)))
 
@@ -17,18 +17,18 @@ $(foreach name,python venv config database port args,$(if $(filter command%,$(or
 
 help:
 	@echo "make sync     sync into a DuckDB file (CONFIG=path for the real API, DATABASE=path for another file)"
-	@echo "make sandbox  serve Ravan's endpoint on loopback, over invented accounts (PORT=number for another port)"
-	@echo "make unit     unit tests only; seconds, a minute the first time"
-	@echo "make test     all tests, those of the image where docker or podman works; minutes (ARGS=\"-k …\" for some)"
-	@echo "make format   put the code into shape"
-	@echo "make lint     ruff, mypy, shellcheck, and whether the lock files are true; a minute the first time"
-	@echo "make lock     write the lock files anew (ARGS=--upgrade for newer versions)"
-	@echo "make package  build the wheel and the source distribution into dist/, check them, list what they need"
+	@echo "make sandbox  serve Ravan's endpoint on loopback with invented accounts (PORT=number for another port)"
+	@echo "make unit     run the unit tests; seconds, a minute the first time"
+	@echo "make test     run all tests, those of the image if docker or podman works; minutes (ARGS=\"-k …\" for some)"
+	@echo "make format   format the code"
+	@echo "make lint     run ruff, mypy and shellcheck, and check the lock files; a minute the first time"
+	@echo "make lock     write the lock files (ARGS=--upgrade for newer versions)"
+	@echo "make package  build and check the wheel and the source distribution in dist/, with a list of packages"
 	@echo "make image    build the image with docker or podman; minutes the first time"
-	@echo "make bench    every benchmark, see benchmarks/README.md; minutes"
-	@echo "make clean    remove what these made; databases stay"
-	@echo "The first call of each makes a virtual environment in $(VENV), which takes half a minute."
-	@echo "PYTHON=python3.12 names the interpreter for it."
+	@echo "make bench    run every benchmark, see benchmarks/README.md; minutes"
+	@echo "make clean    remove everything that these targets built, except databases"
+	@echo "The first call creates a virtual environment in $(VENV), which takes half a minute."
+	@echo "PYTHON=python3.12 chooses its interpreter."
 
 sync: $(VENV)/quickstart.done
 	@$(BIN)/python -m quickstart $(if $(CONFIG),--config "$(CONFIG)") $(if $(DATABASE),--database "$(DATABASE)")
