@@ -11,7 +11,7 @@ import heapq
 import json
 import random
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from itertools import count, pairwise
 
@@ -375,7 +375,7 @@ def _is_exchanged(world: World) -> None:
     size = world.rng.choice((3, 20, 150, 2 * world.cap, 5 * world.cap))
     world.life.mixed(size, -world.rng.choice((0.5, 5, 90)), 2 * world.life.habits.lead_days)
     for uid_ in world.rng.sample([*old.bookings], min(shared, len(old.bookings))):
-        world.account.add(old.bookings[uid_])
+        world.account.add(replace(old.bookings[uid_]))  # a copy: a move in one account leaves the other's order true
 
 
 def _is_exchanged_back(world: World) -> None:
