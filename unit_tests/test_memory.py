@@ -246,9 +246,12 @@ GOOD = {"sent": ""}
         ({"version": [2], "organizations": {}}, "it has no version"),
         ({"synced_at": "2026-01-01"}, "it has no version"),
         ({"version": 3, "organizations": []}, "it holds no organizations"),
-        ({"version": 1, "organizations": {"a": "!!!!"}}, "its entry for organization a is damaged"),
-        ({"version": 1, "organizations": {"a": "A" * 20}}, "organization a is damaged"),
-        ({"version": 1, "organizations": {"a": 7}}, "organization a is damaged"),
+        (
+            {"version": 1, "organizations": {"a": "!!!!"}},
+            "its entry for organization a is from a version before 0.1.0, or damaged",
+        ),
+        ({"version": 1, "organizations": {"a": "A" * 20}}, "organization a is from a version before 0.1.0, or damaged"),
+        ({"version": 1, "organizations": {"a": 7}}, "organization a is from a version before 0.1.0, or damaged"),
         *(
             ({"version": version, "organizations": {"a": entry}}, "organization a is damaged")
             for version in (2, 3)

@@ -160,7 +160,8 @@ def parsed(stream_state: Mapping[str, Any]) -> Mapping[str, Seen]:
         try:
             seen[org_id] = _decoded(entry, version)
         except (AttributeError, KeyError, TypeError, ValueError):
-            raise ValueError(f"its entry for organization {org_id} is damaged") from None
+            why = "is damaged" if version != 1 else "is from a version before 0.1.0, or damaged"
+            raise ValueError(f"its entry for organization {org_id} {why}") from None
     return seen
 
 
