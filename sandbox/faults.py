@@ -1,4 +1,4 @@
-"""What the sandbox does instead of answering: each failure a client of Ravan's API may meet."""
+"""The faults that the sandbox can return: each failure a client of Ravan's API may meet."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def rate_limited(retry_after: str | None = None, code: str | None = None) -> Fau
 
 
 def row(**fields: Any) -> Fault:
-    """A good answer of one row, with these fields beside its ordinary ones."""
+    """A valid response of one row, with these fields beside its ordinary ones."""
     booking = {"id": "odd-row", "start_time": "2026-03-25T14:00:00Z", "status": "accepted", **fields}
     return _json(200, {"success": True, "data": {"appointments": [booking], "count": 1}})
 

@@ -36,7 +36,7 @@ def run() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _leave)
     with suppress(OSError):  # there may be no output at all
-        os.set_blocking(1, True)  # a pipe that some runners leave non-blocking would lose what does not fit
+        os.set_blocking(1, True)  # some runners leave the pipe non-blocking, which would lose output once it is full
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # whatever the environment says
@@ -60,7 +60,7 @@ def main(arguments: list[str]) -> int:
     if not arguments or {"-h", "--help"} & {*arguments}:  # of a verb, too: the CDK's names options of low-code sources
         print(HELP, end="", file=sys.stdout if arguments else sys.stderr)
         return 0 if arguments else USAGE_ERROR
-    # These imports take seconds, in which a signal must already be heard.
+    # These imports take seconds; the signal handlers are installed before them.
     from airbyte_cdk.entrypoint import AirbyteEntrypoint, launch  # noqa: PLC0415
     from airbyte_cdk.utils import AirbyteTracedException  # noqa: PLC0415
 
@@ -70,7 +70,7 @@ def main(arguments: list[str]) -> int:
     logging.raiseExceptions = False
     # The first line of every verb would be about the CDK's memory monitor; its warnings stay.
     logging.getLogger("airbyte").addFilter(lambda line: line.module != "memory_monitor" or line.levelno > logging.INFO)
-    # What the imports left behind stays until the end; the collector need not look at it again and again.
+    # Imported objects live until the end: exclude them from garbage collection.
     gc.freeze()
     try:
         launch(SourceRavanCalcom(), arguments)
@@ -79,10 +79,10 @@ def main(arguments: list[str]) -> int:
     except AirbyteTracedException as error:
         message = error.as_sanitized_airbyte_message()
         if arguments[0] == "check":
-            # Whoever asked for a check waits for this message, and for no other.
+            # A check must end with a connection status.
             message = error.as_connection_status_message() or message
         elif message.trace and message.trace.error:
-            message.trace.error.stack_trace = None  # the cause is worded already; our frames add nothing
+            message.trace.error.stack_trace = None  # the message already states the cause
         print(AirbyteEntrypoint.airbyte_message_to_string(message))  # noqa: T201
         return 0 if message.connectionStatus else 1
     except Exception:
@@ -94,6 +94,6 @@ def main(arguments: list[str]) -> int:
 def _leave(number: int, frame: Any = None) -> NoReturn:
     """End at once on a signal. The line that is being printed may be cut; those before it are whole.
 
-    An exception here would be raised in the middle of any line of code, and wait for a reader that has stalled.
+    An exception could be raised at any line, and the exit could then block on a stalled reader.
     """
     os._exit(128 + number)

@@ -1,4 +1,4 @@
-"""What became of each organization, and what a person reads of it: log lines, rows, the closing error."""
+"""The outcome of each organization, and its log lines, its row and the closing error."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class Outcomes:
         if failure is None:
             self.record(org_id, Outcome(NOT_ATTEMPTED, datetime.now(timezone.utc), self.stopped_by, requests))
             return
-        # The rows that were read before it failed hang on its frames.
+        # The traceback's frames would keep the rows alive.
         failure.__context__ = failure.__cause__ = None
         failure.with_traceback(None)
         outcome = Outcome(FAILED, datetime.now(timezone.utc), failure, requests)

@@ -1,4 +1,4 @@
-"""The source: the protocol's verbs, wired to the rooms that implement them."""
+"""The source: the protocol's verbs, wired to the modules that implement them."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ class SourceRavanCalcom(Source):
             AirbyteTracedException: A config error that names every setting that can't be used.
         """
         parsed = _or_refused(Config.parse, config)
-        # Unknown settings stay, so that each verb can caution.
+        # Keep unknown settings, so that each verb can warn about them.
         known = connection_specification()["properties"]
         return {**{name: value for name, value in config.items() if name not in known}, **parsed.as_settings()}
 
     def check(self, logger: logging.Logger, config: Mapping[str, Any]) -> AirbyteConnectionStatus:
-        """Send one request to every organization, and say what can't be read."""
+        """Send one request to every organization, and report the organizations that can't be read."""
         return Check(_cautioned(config, logger), logger).status()
 
     def discover(self, logger: logging.Logger, config: Mapping[str, Any]) -> AirbyteCatalog:
@@ -71,7 +71,7 @@ class SourceRavanCalcom(Source):
         """Read every organization, then report how each was read.
 
         Raises:
-            AirbyteTracedException: After everything that could be read, the summary of what could not.
+            AirbyteTracedException: After all organizations that can be read, with a summary of the failures.
         """
         settings = _cautioned(config, logger)
         selected = _selected(catalog)
@@ -161,7 +161,7 @@ def _stream_states(state: list[AirbyteStateMessage] | None, logger: logging.Logg
 
 
 def _catalog_problem(content: Any) -> str:
-    """What keeps a file from being a configured catalog: the stream and its value, as far as that can be told."""
+    """Why a file is no configured catalog: the stream and its value, if possible."""
     fields = content if isinstance(content, dict) else {}
     streams = fields.get("streams")
     if "catalog" in fields or any("supported_sync_modes" in each for each in _objects(streams)):

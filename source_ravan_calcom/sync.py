@@ -178,7 +178,7 @@ class Sync:
             new_reading = partial(Reading, self._config.statuses, self._state.of(org_id), limit=self._limit)
             yield Organization(org_id, new_reading=new_reading)
 
-    # What a worker does.
+    # Runs in workers.
 
     def _read(self, organization: Organization) -> Bookings:
         """Read an organization's windows. Runs in a worker."""
@@ -199,7 +199,7 @@ class Sync:
         return reading.bookings()
 
     def _tolerates(self, organization: Organization, reading: Reading, failure: OrganizationFailure) -> bool:
-        """Whether the API can be read otherwise: with a lower limit, or without a window that it does not know."""
+        """Return whether to go on with a lower limit, or without a window that the API doesn't know."""
         if lowers_limit(reading, failure):
             return True
         if not reading.may_refuse:
@@ -223,7 +223,7 @@ class Sync:
         reading.refuse()
         organization.doubt = None
 
-    # What the owner of the pool does.
+    # Runs in the thread that owns the pool.
 
     def _handle(
         self, event: Finished[Organization] | Retrying[Organization] | Paused | Resumed
@@ -341,7 +341,7 @@ class Sync:
             )
 
     def _remembered(self, state: Mapping[str, Mapping[str, Any]]) -> tuple[Mapping[str, Seen], dict[str, datetime]]:
-        """What the saved states hold: what was seen of each organization, and when each was read last."""
+        """Return what was seen of each organization, and when each was last read, from the saved states."""
         saved = {name: each for name, each in state.items() if NO_CURSOR_STATE_KEY not in each}
         seen: Mapping[str, Seen] = {}
         try:

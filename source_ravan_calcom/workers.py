@@ -61,7 +61,7 @@ class Task:
         return self.failure if self.call.failures else None
 
     def restart(self) -> None:
-        """Begin anew after an attempt that was given up, whose thread may still be at work."""
+        """Prepare a new attempt after one that was given up, whose thread may still be running."""
         given_up = self.call.given_up
         self.call = Call(self.org_id, self.call.requests, max(self.call.failures, given_up), given_up + 1)
 
@@ -105,7 +105,7 @@ class Threads:
             Thread(target=self._work, daemon=True).start()
 
     def lose(self) -> None:
-        """Count on one thread less: it hangs."""
+        """Stop counting a thread that hangs."""
         self._count -= 1
 
     def end(self) -> None:
@@ -175,7 +175,7 @@ class WorkerPool(Generic[TaskT]):
             for _, _, task in self._later:
                 yield Finished(task, failure=task.last_failure)
         finally:
-            # Also if the consumer stops early: nobody waits for the threads, but they should not wait for ever.
+            # Also if the consumer stops early: the threads are not joined, but must not wait for ever.
             self.close()
             client.close()
             self._threads.end()
@@ -230,7 +230,7 @@ class WorkerPool(Generic[TaskT]):
     def _backoff(self, task: TaskT, failure: OrganizationFailure) -> float | None:
         """Seconds until the task is started again, or ``None`` if it has failed for good."""
         now, call = monotonic(), task.call
-        # The client counts anew after each success.
+        # The client resets call.failures after each success.
         task.failing_since = task.failing_since if call.failures and task.failing_since is not None else now
         task.failure = failure
         call.failures += 1

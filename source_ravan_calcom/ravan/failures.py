@@ -127,7 +127,7 @@ KINDS = tuple(SENTENCES)
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of one failed request, for its sentence and for the engineer."""
+    """Details of one failed request, for its sentence and the internal message."""
 
     org_id: str
     code: str = ""  # the API's code and the HTTP status, as people see them
@@ -168,7 +168,7 @@ class OrganizationFailure(Exception):
 
     @classmethod
     def unexpected(cls, error: Exception, org_id: str) -> OrganizationFailure:
-        """An error that no table foresees, as the failure of the organization it occurred in."""
+        """Wrap an unexpected error as the failure of its organization."""
         frames = "".join(traceback.format_exception(error))
         return cls(UNEXPECTED, Facts(org_id, detail=type(error).__name__, internal=str(error)), frames)
 
