@@ -120,7 +120,7 @@ def failing() -> None:
             raise RuntimeError(f"{done.organizations} organizations were read, not {expected}: {done.end}")
         return done.wall
 
-    # Waits are drawn at random: alone, as many of them have the same longest patience.
+    # Waits are drawn at random: alone, as many of them have the same longest backoff.
     without, with_them, alone = (
         seconds(count, nth) for count, nth in ((organizations, 0), (organizations, every), (organizations // every, 1))
     )
@@ -131,8 +131,8 @@ def failing() -> None:
     for name, spent in (
         ("none fails", without),
         ("2 % answer 502 for good", with_them),
-        ("those that do, alone: the patience with the last one", alone),
-        ("2 %, less that patience", with_them - alone),
+        ("those that do, alone: the retries of the last one", alone),
+        ("2 %, less those retries", with_them - alone),
     ):
         table.add_row(name, f"{spent:.1f}", f"{spent / without:.2f}")
     CONSOLE.print(table)

@@ -199,7 +199,7 @@ class Records:
         self._parts[stream].write(json.dumps(record["data"], ensure_ascii=False).encode() + b"\n")
 
     def land(self) -> None:
-        """Let everything written so far be seen."""
+        """Give the files written so far their final names."""
         for part in self._parts.values():
             with part:
                 settle(part)

@@ -49,7 +49,7 @@ def main() -> int:
             run(asked.config, asked.database)
             sys.stdout.flush()
         except Failed as failure:
-            # What a signal raised may have become another error on its way.
+            # The exception that a signal raised may have been turned into another error.
             print(failure.stopped if came else failure, file=sys.stderr)
             return 128 + came[0] if came else 1
         except BrokenPipeError:

@@ -19,7 +19,7 @@ from sandbox import ORGANIZATIONS, TOKEN, Sandbox, generated, serving
 SMALL, MEDIUM, BUSY = (ORGANIZATIONS[name] for name in ("small", "medium", "busy"))
 
 BUSY_BOOKINGS = 600
-"""More past ones than a window shows, but fewer to come: time alone brings no booking into sight."""
+"""So many that the past window is cut and the forward windows are not: without changes, a sync finds nothing new."""
 
 
 def _cancel(sandbox: Sandbox, at: datetime) -> int:

@@ -61,7 +61,7 @@ class Organization:
 
 
 _COVERAGE = {"partial": "complete", "filtered": "complete for the chosen Booking Statuses"}
-"""Where the times that follow say it better."""
+"""Shorter words for the values of ``coverage``; the times printed after them give the bounds."""
 
 
 def show(console: Console, connection: duckdb.DuckDBPyConnection, database: Path, overheard: Overheard) -> None:

@@ -115,7 +115,7 @@ def sync(config: Path, database: Path, private: Path, overheard: Overheard) -> N
 
         gc.enable()
 
-        # The stand-in is not what the connector reads, so PyAirbyte need not validate it: the check does.
+        # PyAirbyte gets stand-in settings, and the connector the real ones, which its check validates.
         source = Source(executor=_connector(config, begun, overheard), name=COMMAND, config=dict(_STAND_IN))
         source.check()
         source.select_streams(list(STREAMS))
