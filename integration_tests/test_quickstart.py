@@ -153,6 +153,41 @@ def test_many_organizations_are_read_where_one_fails_and_skip_is_set(connector, 
     assert config["access_token"] not in done.printed
 
 
+SWALLOWING = """
+import builtins, os, runpy, signal
+
+genuine, swallowed = builtins.__import__, []
+
+def importing(name, *rest, **more):
+    if name == "airbyte" and not swallowed:
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+        except BaseException as error:
+            swallowed.append(error)
+    return genuine(name, *rest, **more)
+
+builtins.__import__ = importing
+runpy.run_module("quickstart", run_name="__main__")
+"""
+"""A run in which an import swallows the exception of a signal, as some libraries do."""
+
+
+def test_a_signal_whose_exception_an_import_swallows_stops_the_run(connector, tmp_path):
+    file = tmp_path / "a.duckdb"
+    arguments = ["--config", str(connector.config(SMALL)), "--database", str(file)]
+    done = subprocess.run(
+        [sys.executable, "-c", SWALLOWING, *arguments],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        timeout=120,
+        check=False,
+    )
+    assert (done.returncode, file.exists()) == (128 + signal.SIGINT, False)
+    assert done.stderr.endswith(f"Stopped; {file} was not made.\n")
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_a_run_that_is_stopped_says_so_and_leaves_nothing(connector, sandbox, tmp_path, number):
     sandbox.delay = 5

@@ -13,11 +13,9 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+from quickstart.failures import Failed, Stopped, came
+
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-class Stopped(BaseException):
-    """A signal asks to end."""
 
 
 def main() -> int:
@@ -30,7 +28,6 @@ def main() -> int:
     parser.add_argument("--config", type=Path, help="the connector's settings; without it, the sandbox is read")
     parser.add_argument("--database", type=Path, help="the DuckDB file; by default, one for each API")
     asked = parser.parse_args()
-    came: list[int] = []
 
     def stop(number: int, _: FrameType | None) -> NoReturn:
         for each in STOP_SIGNALS:
@@ -42,7 +39,6 @@ def main() -> int:
         signal.signal(number, stop)
     try:
         # Imported only now, because it takes a second in which a signal may come.
-        from quickstart.failures import Failed  # noqa: PLC0415
         from quickstart.run import run  # noqa: PLC0415
 
         try:

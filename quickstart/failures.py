@@ -2,6 +2,23 @@
 
 from __future__ import annotations
 
+came: list[int] = []
+"""The signals that asked to end."""
+
+
+class Stopped(BaseException):
+    """A signal asks to end."""
+
+
+def end_if_stopped() -> None:
+    """Raise again if a signal came, since an import may have swallowed the exception.
+
+    Raises:
+        Stopped: A signal came.
+    """
+    if came:
+        raise Stopped
+
 
 class Failed(Exception):
     """The sync failed; the message says why, and what became of the database.

@@ -19,6 +19,8 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+from quickstart.failures import end_if_stopped
+
 SCHEMA = "ravan_calcom"
 APPOINTMENTS, ORGANIZATIONS = STREAMS = ("appointments", "organizations")
 COMMAND = "source-ravan-calcom"
@@ -114,11 +116,13 @@ def sync(config: Path, database: Path, private: Path, overheard: Overheard) -> N
         from airbyte.sources import Source  # noqa: PLC0415
 
         gc.enable()
+        end_if_stopped()
 
         # PyAirbyte gets stand-in settings, and the connector the real ones, which its check validates.
         source = Source(executor=_connector(config, begun, overheard), name=COMMAND, config=dict(_STAND_IN))
         source.check()
         source.select_streams(list(STREAMS))
+        end_if_stopped()
         with airbyte.DuckDBCache(db_path=database, schema_name=SCHEMA) as cache:
             source.read(cache=cache, skip_validation=True)
 
