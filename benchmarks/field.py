@@ -1,7 +1,7 @@
 """What a sync takes where the API sets the pace: rate limits, organizations that fail for good, and large accounts.
 
 python -m benchmarks.field                # everything, about nine minutes
-python -m benchmarks.field limits memory  # some of: limits, failing, memory
+python -m benchmarks.field limits memory  # some of: limits, unchanged, failing, memory
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from rich.table import Table
 
 from benchmarks.runs import CONSOLE, LOWCODE, OURS, OURS_INCREMENTAL, Contender, Run, attempt, run
 from benchmarks.server import Service, serving
+from sandbox import Sandbox, TokenBucket, generated
+from sandbox import serving as serving_sandbox
 
 REQUESTS = 600
 """Ten times what the time of a run would allow in the field, 120 a minute; so are the limits. The seconds are real."""
@@ -108,6 +110,31 @@ def limits() -> None:
     CONSOLE.print(table)
 
 
+def unchanged() -> None:
+    """A sync of unchanged large organizations under a limit, beside the first sync, which takes six requests each."""
+    organizations, bookings, limited = 60, 500, LIMITS[0]
+    sandbox = Sandbox()
+    sandbox.tokens = {"benchmark"}
+    sandbox.clock.set(sandbox.clock.now())
+    for number in range(1, organizations + 1):
+        sandbox.put(generated(f"{number:036}", bookings, number, sandbox.clock.now()))
+    with serving_sandbox(sandbox) as url:
+        sandbox.limit = TokenBucket(**limited.arguments)
+        first = attempt(OURS_INCREMENTAL, url, organizations)
+        sandbox.limit = None  # the second sync proves that the unconfirmed bookings are among the upcoming ones
+        state = attempt(OURS_INCREMENTAL, url, organizations, state=first.last_state).last_state
+        sandbox.requests.clear()
+        sandbox.limit = TokenBucket(**limited.arguments)
+        done = attempt(OURS_INCREMENTAL, url, organizations, state=state)
+    if first.code or done.code or done.rows:
+        raise RuntimeError(f"it ended with {done.code} and printed {done.rows} rows: {done.end}")
+    CONSOLE.print(
+        f"Unchanged: {organizations} organizations of {bookings} bookings, {limited.name}: "
+        f"{sandbox.requests.total() / organizations:.1f} requests each, "
+        f"{done.wall / first.wall:.2f} of the time of the first sync with its {WINDOWS}"
+    )
+
+
 def failing() -> None:
     """Two in a hundred of 1,000 organizations answer 502 for good; beside the same without them, and them alone."""
     organizations, every, rows, delay = 1000, 50, 20, 0.05
@@ -160,7 +187,7 @@ def _cells(done: Run, rows: int) -> list[str]:
     return [f"{done.wall:.0f}", f"{done.memory:.0f}", str(done.states), f"{done.state / 1e6:.1f}", f"{weight:.1f}"]
 
 
-PARTS = {part.__name__: part for part in (limits, failing, memory)}
+PARTS = {part.__name__: part for part in (limits, unchanged, failing, memory)}
 
 
 def main(names: Iterable[str] = PARTS) -> None:
