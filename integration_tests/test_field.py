@@ -56,7 +56,7 @@ def test_a_limit_that_lasts_until_tomorrow_ends_the_sync_at_once_and_says_until_
 
 def test_a_connection_that_was_closed_meanwhile_costs_nothing(connector, sandbox, org_ids):
     sandbox.goes_stale = True
-    output = connector.run("read", connector.config(*org_ids, num_workers=2))
+    output = connector.run("read", connector.config(*org_ids, num_workers=10))
     assert (output.code, len(output.rows)) == (0, ROWS * len(org_ids))
     assert sandbox.stale_requests > 0
     assert not [line for line in output.logs("INFO") if "Retrying" in line]

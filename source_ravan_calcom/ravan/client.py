@@ -108,6 +108,8 @@ class Client:
         self._until = until
         self._throttle = Throttle(config.num_workers, notify)
         self._session = _session(config)
+        if self._session.trust_env:
+            _mask_proxy_passwords(config.api_url)
 
     @cached_property
     def _prepared(self) -> tuple[requests.PreparedRequest, Mapping[str, Any]]:
@@ -201,13 +203,14 @@ class Client:
         prepared, options = self._prepared
         request = prepared.copy()
         request.prepare_url(prepared.url, params)
-        send = partial(self._session.send, request, timeout=timeout, allow_redirects=False, **options)
+        send = partial(requests.Session.send, request=request, timeout=timeout, allow_redirects=False, **options)
         try:
-            answer = send()
+            answer = send(self._session)
         except http.Timeout:
             raise
         except http.ConnectionError:
-            answer = send()  # most likely the server had closed the connection while it was idle
+            # Most likely the server had closed the connection while it was idle, perhaps other idle ones too.
+            answer = send(_session(self._config))
         with answer:
             if answer.status_code // 100 == 1:
                 # The real response follows on this connection, and must not be taken for that of the next request.
@@ -259,8 +262,6 @@ def _session(config: Config) -> requests.Session:
     session.headers["User-Agent"] = "source-ravan-calcom"
     for scheme in ("https://", "http://"):  # ignore-https-check
         session.mount(scheme, HTTPAdapter(pool_maxsize=config.num_workers))
-    if session.trust_env:
-        _mask_proxy_passwords(config.api_url)
     return session
 
 
