@@ -487,7 +487,7 @@ def claimed(evidence, before: Covered | None = None, statuses=(), refused=(), be
         missing=seen.pop("missing", 0),
         is_torn=seen.pop("is_torn", False),
     )
-    return coverage.claim(bookings, statuses, Seen("", START, before, **seen) if before else None)
+    return coverage.claim(bookings, statuses, Seen(b"", START, before, **seen) if before else None)
 
 
 def test_the_stretch_is_bounded_by_the_nearest_cut_windows():

@@ -158,7 +158,7 @@ def test_states_are_few_and_the_last_one_is_whole(count):
 def test_an_unchanged_sync_prints_one_state():
     state = State([str(number) for number in range(100)], {})
     for number in range(100):
-        state.keep(str(number), Seen("", AT), delivered=False)
+        state.keep(str(number), Seen(b"", AT), delivered=False)
         assert state.due() is None
     assert state.due(at_end=True)
     assert state.due(at_end=True) is None
@@ -241,7 +241,6 @@ GOOD = {"sent": ""}
     ("state", "problem"),
     [
         ({"version": 99, "organizations": {}}, "it has version 99, this connector writes version 3"),
-        ({"version": True, "organizations": {}}, "it has version True"),
         ({"organizations": {}}, "it has no version"),
         ({"version": [2], "organizations": {}}, "it has no version"),
         ({"synced_at": "2026-01-01"}, "it has no version"),
@@ -335,7 +334,7 @@ def test_missing_bookings_keep_what_was_remembered_for_one_more_sync():
 
 def test_a_fingerprint_says_which_booking_it_is_and_what_its_content_is():
     rows = [{"id": uid, "status": status} for uid, status in (("1", "a"), ("1", "b"), ("2", "a"))]
-    prints = [base64.b64decode(compared([row]).seen.fingerprints) for row in rows]
+    prints = [compared([row]).seen.fingerprints for row in rows]
     assert prints == [fingerprint_of(row) for row in rows]
     assert {len(each) for each in prints} == {6}
     assert prints[0][:2] == prints[1][:2] != prints[2][:2]

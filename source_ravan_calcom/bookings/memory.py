@@ -26,7 +26,7 @@ Until such an organization is read, its entry stays as it was, with ``"version":
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -49,7 +49,8 @@ __all__ = ["Delivery", "Seen", "State", "compare", "last_reads", "later_than", "
 
 STATE_VERSION = 3  # to be raised with any change of a fingerprint or of the state's form
 OF_CONTENTS = 2  # the last version whose fingerprints are of contents alone
-FINGERPRINT_BYTES_BY_VERSION = {1: 9, OF_CONTENTS: FINGERPRINT_BYTES, STATE_VERSION: FINGERPRINT_BYTES}
+OLDEST = 1  # its fingerprints are longer: the first bytes are those of version 2
+_OLDEST_BYTES, _OLDEST_LAYOUT = 9, "6s3x"
 
 ORGANIZATIONS_STATE_VERSION = 1
 
@@ -79,30 +80,27 @@ def compare(bookings: Bookings, before: Seen | None, statuses: Sequence[str], sy
         synced_at: When it was read, by the connector's clock.
     """
     claim = coverage.claim(bookings, statuses, before)
-    is_old = before is not None and before.is_old
-    rows: list[Row] = []
-    rest: set[bytes] = set()
-    settled: set[bytes] = set()
-    for row, uid, mark in zip(bookings.rows, bookings.uids, bookings.marks, strict=True):
-        content = fingerprint(row)
-        # A change passes unseen 2 times in 10^10.
-        both = mark + content[: FINGERPRINT_BYTES - UID_BYTES]
-        (settled if uid in bookings.settled else rest).add(both)
-        if (content if is_old else both) not in bookings.seen_before:
-            rows.append(row)
+    contents = [fingerprint(row) for row in bookings.rows]
+    # A change passes unseen 2 times in 10^10.
+    both = [
+        mark + content[: FINGERPRINT_BYTES - UID_BYTES] for mark, content in zip(bookings.marks, contents, strict=True)
+    ]
+    comparable = contents if before and before.is_old else both
+    rows = [row for row, each in zip(bookings.rows, comparable, strict=True) if each not in bookings.seen_before]
+    settled = {each for each, uid in zip(both, bookings.uids, strict=True) if uid in bookings.settled}
+    rest = set(both) - settled
     is_doubted = claim.coverage == coverage.UNKNOWN and claim.reason == coverage.FEWER
     if before and is_doubted:
-        # What is missing stays beside what was seen: the next sync decides whether it is gone.
-        shown = {each[:UID_BYTES] for each in rest | settled}
-        for now, then in ((rest, before.fingerprints), (settled, before.settled)):
-            now |= {each for each in unpacked(then) if each[:UID_BYTES] not in shown}
-    gap = (*claim.gap, synced_at) if claim.gap else before.gap if before else None
+        # Missing bookings stay beside those that were seen: the next sync decides whether they are gone.
+        shown = {each[:UID_BYTES] for each in both}
+        rest |= {each for each in unpacked(before.fingerprints) if each[:UID_BYTES] not in shown}
+        settled |= {each for each in unpacked(before.settled) if each[:UID_BYTES] not in shown}
     seen = Seen(
         fingerprints=packed(rest),
+        settled=packed(settled),
         synced_at=synced_at,
         covered=claim.kept,
-        settled=packed(settled),
-        gap=gap,
+        gap=(*claim.gap, synced_at) if claim.gap else before.gap if before else None,
         limit=bookings.limit if bookings.limit < MAX_LIMIT else None,
         cap=bookings.cap,
         shows_pending=bookings.shows_pending,
@@ -148,8 +146,7 @@ def parsed(stream_state: Mapping[str, Any]) -> Mapping[str, Seen]:
     if not stream_state:
         return {}
     version = stream_state.get("version")
-    is_number = isinstance(version, (int, float)) and not isinstance(version, bool)
-    if not is_number or version not in FINGERPRINT_BYTES_BY_VERSION:
+    if version not in (OLDEST, OF_CONTENTS, STATE_VERSION):
         found = f"version {version}" if isinstance(version, int) else "no version"
         raise ValueError(f"it has {found}, this connector writes version {STATE_VERSION}")
     organizations = stream_state.get("organizations")
@@ -160,7 +157,7 @@ def parsed(stream_state: Mapping[str, Any]) -> Mapping[str, Seen]:
         try:
             seen[org_id] = _decoded(entry, version)
         except (AttributeError, KeyError, TypeError, ValueError):
-            why = "is damaged" if version != 1 else "is from a version before 0.1.0, or damaged"
+            why = "is damaged" if version != OLDEST else "is from a version before 0.1.0, or damaged"
             raise ValueError(f"its entry for organization {org_id} {why}") from None
     return seen
 
@@ -186,44 +183,23 @@ def later_than(floor: datetime | None, now: datetime) -> datetime:
 
 def _encoded(seen: Seen) -> dict[str, Any]:
     covered = seen.covered
-    entry = {
-        "version": OF_CONTENTS if seen.is_old else None,
-        "sent": seen.fingerprints,
-        "settled": seen.settled or None,
-        "synced_at": utc_text(seen.synced_at) if seen.synced_at else None,
-        "read_at": utc_text(covered.read_at) if covered else None,
-        "statuses": list(covered.statuses) if covered and covered.statuses else None,
-        "gap": [utc_text(at) for at in seen.gap] if seen.gap else None,
-        "limit": seen.limit,
-        "cap": seen.cap,
-        "shows_pending": seen.shows_pending or None,
-        "doubted": seen.is_doubted or None,
-    }
-    entry = {name: value for name, value in entry.items() if value is not None}
+    entry: dict[str, Any] = {"version": OF_CONTENTS} if seen.is_old else {}
+    entry |= {name: write(value) for name, field, write, _ in _FIELDS if (value := getattr(seen, field)) is not None}
     if covered:
-        entry["covered_from"] = utc_text(covered.covered_from) if covered.covered_from else None
+        entry |= {"read_at": utc_text(covered.read_at), "statuses": covered.statuses and [*covered.statuses]}
+    entry = {name: value for name, value in entry.items() if value or name == "sent"}
+    if covered:
+        entry["covered_from"] = covered.covered_from and utc_text(covered.covered_from)
     return entry
 
 
 def _decoded(entry: Any, version: Any) -> Seen:
-    if version == 1:
-        # A shorter fingerprint is the beginning of a longer one.
-        size = FINGERPRINT_BYTES_BY_VERSION[version]
-        return Seen(packed(each[:FINGERPRINT_BYTES] for each in unpacked(entry, size)), is_old=True)
-    for fingerprints in (entry["sent"], entry.get("settled", "")):
-        if len(base64.b64decode(fingerprints, validate=True)) % FINGERPRINT_BYTES:
-            raise ValueError
-    begin, end, found_at = map(_point, entry["gap"]) if "gap" in entry else (None, None, None)
+    if version == OLDEST:
+        return Seen(packed(unpacked(_bytes(entry, _OLDEST_BYTES), _OLDEST_LAYOUT)), is_old=True)
+    fields = {field: read(entry[name]) for name, field, _, read in _FIELDS if name in entry}
     return Seen(
-        entry["sent"],
-        _point(entry["synced_at"]) if "synced_at" in entry else None,
-        _covered(entry) if "read_at" in entry else None,
-        entry.get("settled", ""),
-        (begin, end, found_at) if begin and end and found_at else None,
-        _count(entry.get("limit")),
-        _count(entry.get("cap")),
-        entry.get("shows_pending", False) is True,
-        entry.get("doubted", False) is True,
+        **fields,
+        covered=_covered(entry) if "read_at" in entry else None,
         is_old=entry.get("version", version) == OF_CONTENTS,
     )
 
@@ -235,9 +211,19 @@ def _covered(entry: Mapping[str, Any]) -> Covered:
     return Covered(_point(entry["read_at"]), None if covered_from is None else _point(covered_from), tuple(statuses))
 
 
-def _count(number: Any) -> int | None:
-    """Validate a limit or a cap."""
-    if number is not None and not (isinstance(number, int) and 0 < number <= MAX_LIMIT):
+def _base64(fingerprints: bytes) -> str:
+    return base64.b64encode(fingerprints).decode()
+
+
+def _bytes(text: Any, size: int = FINGERPRINT_BYTES) -> bytes:
+    fingerprints = base64.b64decode(text, validate=True)
+    if len(fingerprints) % size:
+        raise ValueError
+    return fingerprints
+
+
+def _count(number: Any) -> int:
+    if not (isinstance(number, int) and 0 < number <= MAX_LIMIT):
         raise ValueError
     return number
 
@@ -247,3 +233,21 @@ def _point(text: Any) -> datetime:
     if at is None:
         raise ValueError
     return at
+
+
+def _gap(texts: Any) -> tuple[datetime, datetime, datetime]:
+    begin, end, found_at = map(_point, texts)
+    return begin, end, found_at
+
+
+_FIELDS: tuple[tuple[str, str, Callable[[Any], Any], Callable[[Any], Any]], ...] = (
+    ("sent", "fingerprints", _base64, _bytes),
+    ("settled", "settled", _base64, _bytes),
+    ("synced_at", "synced_at", utc_text, _point),
+    ("gap", "gap", lambda gap: [utc_text(at) for at in gap], _gap),
+    ("limit", "limit", int, _count),
+    ("cap", "cap", int, _count),
+    ("shows_pending", "shows_pending", bool, bool),
+    ("doubted", "is_doubted", bool, bool),
+)
+"""Name in the state, field of :class:`Seen`, and how it is written and read."""

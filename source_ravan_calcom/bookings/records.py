@@ -6,13 +6,15 @@ the schema does not declare stay as Ravan sent them.
 
 from __future__ import annotations
 
-import base64
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta, timezone
+from functools import lru_cache
 from hashlib import blake2b
+from itertools import chain
 from operator import itemgetter
+from struct import iter_unpack
 from typing import Any, NamedTuple
 from zlib import crc32
 
@@ -29,10 +31,15 @@ DEAD = ("cancelled", "rejected")
 
 UID_BYTES = 2  # of a fingerprint: the booking's mark; the rest is of its content
 FINGERPRINT_BYTES = 6
+FINGERPRINT, MARK = f"{FINGERPRINT_BYTES}s", f"{UID_BYTES}s{FINGERPRINT_BYTES - UID_BYTES}x"
+"""Layouts of a fingerprint for :mod:`struct`: all of it, and the mark alone."""
+
 _HASH_BYTES = 9  # part of the hash; states of version 1 hold all of them
 
 NULLED, TRUNCATED = "NULLED", "TRUNCATED"
 """Airbyte's names for a value that a conversion lost entirely or in part."""
+
+_SORTED = orjson.OPT_SORT_KEYS
 
 NUL, REPLACEMENT = "\0", "\ufffd"
 
@@ -49,12 +56,7 @@ _GO_ZERO = -62_135_596_800  # Go's zero time in seconds since 1970
 
 _WHOLE_SECONDS = len("2026-03-25T14:00:00")
 
-_MONTH_AND_DAY = r"(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])|(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31)"
-_DOCUMENTED_TIME = rf"2\d\d\d-{_MONTH_AND_DAY}T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:Z|\.\d{{1,9}}Z)"
-"""A valid time in the documented format, where a fraction of a second is optional; 29 February never matches."""
-
-_is_documented_time = re.compile(_DOCUMENTED_TIME, re.ASCII).fullmatch
-_are_documented_times = re.compile(f"{_DOCUMENTED_TIME}\n{_DOCUMENTED_TIME}", re.ASCII).fullmatch
+_documented_format = re.compile(r"2\d{3}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?Z", re.ASCII).fullmatch
 
 # ISO 8601, basic and extended; and as Go prints a time: 2026-03-25 14:00:00.5 +0100 CET m=+0.1
 _iso_time = re.compile(
@@ -75,7 +77,7 @@ def fingerprint(row: Row) -> bytes:
 
     Among the at most 1,200 fingerprints of an organization, a changed row passes for an unchanged one 4 times in 10^12.
     """
-    return blake2b(_content(row), digest_size=_HASH_BYTES).digest()[:FINGERPRINT_BYTES]
+    return blake2b(orjson.dumps(row, option=_SORTED), digest_size=_HASH_BYTES).digest()[:FINGERPRINT_BYTES]
 
 
 def identity(row: Row) -> str | None:
@@ -100,21 +102,14 @@ def uid_mark(uid: str | None) -> bytes:
     return (crc32(uid.encode()) & 0xFFFF).to_bytes(UID_BYTES, "big") if uid else bytes(UID_BYTES)
 
 
-def packed(fingerprints: Iterable[bytes]) -> str:
-    """Encode fingerprints for the state."""
-    return base64.b64encode(b"".join(sorted(fingerprints))).decode()
+def packed(fingerprints: Iterable[bytes]) -> bytes:
+    """Join fingerprints, sorted."""
+    return b"".join(sorted(fingerprints))
 
 
-def unpacked(text: str, size: int = FINGERPRINT_BYTES) -> frozenset[bytes]:
-    """Decode fingerprints of ``size`` bytes from the state.
-
-    Raises:
-        ValueError: The text is not base64, or not a whole number of fingerprints.
-    """
-    content = base64.b64decode(text, validate=True)
-    if len(content) % size:
-        raise ValueError("not a whole number of fingerprints")
-    return frozenset(content[start : start + size] for start in range(0, len(content), size))
+def unpacked(fingerprints: bytes, layout: str = FINGERPRINT) -> frozenset[bytes]:
+    """Split fingerprints that follow one another; ``layout`` selects a part of each."""
+    return frozenset(chain.from_iterable(iter_unpack(layout, fingerprints)))
 
 
 def is_dead(row: Row) -> bool:
@@ -122,15 +117,26 @@ def is_dead(row: Row) -> bool:
     return row.get("status") in DEAD
 
 
+@lru_cache(maxsize=1 << 14)  # bookings of all organizations begin and end at the same hours
+def _documented_time(time: str) -> datetime | None:
+    """Parse a valid time in the documented format, where a fraction of a second is optional; ``None`` for any other."""
+    try:
+        return _to_the_millisecond(time) if _documented_format(time) else None
+    except ValueError:
+        return None
+
+
+def _to_the_millisecond(time: str) -> datetime:
+    fraction = time[_WHOLE_SECONDS:-1]
+    return datetime.fromisoformat(f"{time[:_WHOLE_SECONDS]}{fraction and f'{fraction[:4]:0<4}'}+00:00")
+
+
 def moment(time: Any) -> datetime | None:
     """Parse a row's time to the millisecond; ``None`` if :func:`as_time` makes nothing of it."""
-    if not (isinstance(time, str) and _is_documented_time(time)):
-        time = None if time is None else as_time(time)[0]
-        if time is None:
-            return None
-    fraction = time[_WHOLE_SECONDS:-1]
-    milliseconds = fraction and f"{fraction[:4]:0<4}"
-    return datetime.fromisoformat(f"{time[:_WHOLE_SECONDS]}{milliseconds}+00:00")
+    if isinstance(time, str) and (at := _documented_time(time)):
+        return at
+    text = None if time is None else as_time(time)[0]
+    return _to_the_millisecond(text) if text else None
 
 
 def utc_text(at: datetime) -> str:
@@ -220,7 +226,8 @@ def fit(row: Row, org_id: str) -> tuple[Change, ...]:
     try:
         # Fast path: nearly every row is as documented.
         if (
-            _are_documented_times(f"{row['start_time']}\n{row['end_time']}")
+            _documented_time(row["start_time"])
+            and _documented_time(row["end_time"])
             and NUL not in "".join(_texts(row))
             and type(minutes := row["duration_minutes"]) is int
             and minutes <= _LARGEST
@@ -256,37 +263,32 @@ def losses(changed: Iterable[tuple[Row, Iterable[Change]]]) -> list[Loss]:
     return [Loss(*change, len(found), identity(found[0])) for change, found in rows.items()]
 
 
-def distinct(rows: list[Row]) -> tuple[list[Row], dict[str, int]]:
+def distinct(rows: list[Row]) -> tuple[list[Row], list[str | None], dict[str, int]]:
     """Keep one row of each booking in one response.
 
     A booking with several attendees may have a row for each. The first by its JSON (so by ``attendee_email``) is kept:
     the same one in every sync, whatever the order of the rows.
 
     Returns:
-        The rows, in their order, and the number of different rows that were left out, by :func:`identity`.
+        The rows, in their order; the :func:`identity` of each; and by identity the number of different rows that were
+        left out.
     """
     uids = list(map(identity, rows))
     if len(set(uids)) == len(uids):
-        return rows, {}
-    versions: dict[str, dict[bytes, Row]] = defaultdict(dict)
+        return rows, uids, {}
+    versions: dict[str | None, dict[bytes, Row]] = defaultdict(dict)
     for uid, row in zip(uids, rows, strict=True):
-        if uid:
-            versions[uid].setdefault(_content(row), row)
+        versions[uid].setdefault(orjson.dumps(row, option=_SORTED), row)
     kept = {uid: different[min(different)] for uid, different in versions.items()}
-    return (
-        [row for uid, row in zip(uids, rows, strict=True) if uid is None or row is kept[uid]],
-        {uid: len(different) - 1 for uid, different in versions.items() if len(different) > 1},
-    )
-
-
-def _content(row: Row) -> bytes:
-    return orjson.dumps(row, option=orjson.OPT_SORT_KEYS)
+    pairs = [(row, uid) for uid, row in zip(uids, rows, strict=True) if uid is None or row is kept[uid]]
+    left_out = {uid: len(different) - 1 for uid, different in versions.items() if uid and len(different) > 1}
+    return [row for row, _ in pairs], [uid for _, uid in pairs], left_out
 
 
 def _json(value: Any) -> str:
     if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT:
         value = int(value)
-    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+    return orjson.dumps(value, option=_SORTED).decode()
 
 
 def _from_iso(match: re.Match[str]) -> Converted:

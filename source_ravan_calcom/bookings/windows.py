@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from itertools import islice, pairwise
 
 from source_ravan_calcom.bookings.records import (
-    UID_BYTES,
+    MARK,
     Row,
     distinct,
     fingerprint,
@@ -120,10 +120,10 @@ class Covered:
 class Seen:
     """The state of one organization."""
 
-    fingerprints: str  # of its rows except the settled ones, sorted, in base64
+    fingerprints: bytes  # of its rows except the settled ones, sorted, one after the other
     synced_at: datetime | None = None  # when they were read; None from a state of version 1
     covered: Covered | None = None  # the coverage that the next sync continues
-    settled: str = ""  # the fingerprints of the rows in windows that look back
+    settled: bytes = b""  # the fingerprints of the rows in windows that look back
     gap: tuple[datetime, datetime, datetime] | None = None  # the latest gap: from, to, found at
     limit: int | None = None  # the limit that the API takes, where MAX_LIMIT was refused
     cap: int | None = None  # the most rows that a response holds, where it is less than the limit
@@ -136,12 +136,12 @@ class Recalled:
     """The earlier state in a form to compare rows with."""
 
     def __init__(self, seen: Seen | None) -> None:
-        rest, settled = (unpacked(seen.fingerprints), unpacked(seen.settled)) if seen else (frozenset(), frozenset())
-        self.fingerprints = rest | settled
-        self.count = len(rest) + len(settled)
+        rest, settled = (seen.fingerprints, seen.settled) if seen else (b"", b"")
+        self.fingerprints = unpacked(rest + settled)
+        self.count = len(self.fingerprints)
         has_marks = seen is not None and not seen.is_old
-        self.settled = frozenset(mark[:UID_BYTES] for mark in settled if has_marks)
-        self.uids = self.settled.union(mark[:UID_BYTES] for mark in rest if has_marks)
+        self.uids = unpacked(rest + settled, MARK) if has_marks else frozenset()
+        self.settled = unpacked(settled, MARK) if has_marks else frozenset()
         self.covered = seen.covered if seen and has_marks else None
 
     def expects(self, row: Row) -> bool:
@@ -430,8 +430,6 @@ class Reading:
         if self._chosen or not recalled.uids:
             return 0
         shown = set(self._marks.values())
-        if self._anonymous:
-            shown.add(uid_mark(None))
         cut = [status for status in self._full() if status is not UNFILTERED]
         if not cut:
             return len(recalled.uids - shown)
@@ -445,18 +443,18 @@ class Reading:
 
     def _gather(self, rows: list[Row]) -> set[str | None]:
         """Keep the rows of one response, and return their UIDs."""
-        rows, left_out = distinct(rows)
+        rows, uids, left_out = distinct(rows)
         self._left_out.update(left_out)
-        named = dict(zip(map(identity, rows), rows, strict=True))
+        named = dict(zip(uids, rows, strict=True))
+        self._marks.update((uid, uid_mark(uid)) for uid in named.keys() - self._marks.keys())
         if None in named:
             del named[None]
             # Without a UID, the content recognises a row in another window, and equal rows are counted.
             equal: Counter[bytes] = Counter()
-            for row in rows:
-                if not identity(row):
+            for row, uid in zip(rows, uids, strict=True):
+                if uid is None:
                     content = fingerprint(row)
                     equal[content] += 1
                     self._anonymous[content, equal[content]] = row
         self._named.update(named)
-        self._marks.update((uid, uid_mark(uid)) for uid in named if uid not in self._marks)
         return set(named)
