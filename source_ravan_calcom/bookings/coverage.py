@@ -17,20 +17,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 
-from source_ravan_calcom.bookings.windows import (
-    BY_STATUS,
-    CLOCK_DIFFERENCE,
-    ODD_ROWS,
-    PAST,
-    RECURRING,
-    UNCONFIRMED,
-    UPCOMING,
-    Bookings,
-    Covered,
-    Evidence,
-    Seen,
-    in_order,
-)
+from source_ravan_calcom.bookings import windows
+from source_ravan_calcom.bookings.windows import ODD_ROWS, UPCOMING, Bookings, Covered, Evidence, Seen
 
 COMPLETE, PARTIAL, FILTERED, UNKNOWN = "complete", "partial", "filtered", "unknown"
 """The values of ``organizations.coverage``."""
@@ -48,7 +36,7 @@ REASONS = (STATUSES, CLOCK, UPGRADED, OLDER, FEWER, EXCHANGED)
 """Why coverage began anew, or is unknown this time."""
 
 _DAWN = datetime.min.replace(tzinfo=timezone.utc) + timedelta(days=1)  # leaves room for a subtraction
-_AT_PRESENT = frozenset({UPCOMING, RECURRING})  # show all ongoing bookings, if `upcoming` shows pending ones
+_AT_PRESENT = frozenset({UPCOMING, windows.RECURRING})  # show all ongoing bookings, if `upcoming` shows pending ones
 
 
 @dataclass(frozen=True)
@@ -72,7 +60,7 @@ class Claim:
 
 def claim(bookings: Bookings, statuses: Sequence[str], before: Seen | None) -> Claim:
     """Work out the coverage of one organization; for the arguments see :class:`Reading`."""
-    chosen = in_order(statuses)
+    chosen = windows.in_order(statuses)
     covered, reason = _history(before, chosen, bookings.began)
     doubts = _doubts(bookings)
     if doubts or not _is_honoured(bookings.evidence):
@@ -87,11 +75,13 @@ def claim(bookings: Bookings, statuses: Sequence[str], before: Seen | None) -> C
         return Claim(UNKNOWN, doubts=("unfiltered: it shows bookings that no window shows",), kept=covered)
     ahead = min((start for window, start in bookings.cut.items() if not window.looks_back), default=None)
     start = _start(bookings, covered, reason)
+    is_complete = start.covered_from is None and ahead is None
+    behind = [(str(window.status), at) for window, at in bookings.cut.items() if window.looks_back]
     return replace(
         start,
-        coverage=_coverage(chosen, start.covered_from, ahead),
+        coverage=FILTERED if chosen else COMPLETE if is_complete else PARTIAL,
         covered_until=ahead,
-        causes=_causes(bookings, start.gap),
+        causes=tuple(status for status, at in behind if start.gap and at > start.gap[0]),
         kept=Covered(_settled(bookings.began, ahead), start.covered_from, chosen),
     )
 
@@ -103,12 +93,12 @@ def _history(before: Seen | None, chosen: tuple[str, ...], began: datetime) -> t
         return None, ""
     if before.is_old:
         return None, UPGRADED
-    if in_order(covered.statuses) != chosen:
+    if windows.in_order(covered.statuses) != chosen:
         return None, STATUSES
-    if covered.read_at - began > CLOCK_DIFFERENCE:
+    if covered.read_at - began > windows.CLOCK_DIFFERENCE:
         return None, CLOCK
-    is_all_pending_shown = before.shows_pending or UNCONFIRMED in chosen
-    if PAST in chosen and not (is_all_pending_shown and set(chosen) >= _AT_PRESENT):
+    is_all_pending_shown = before.shows_pending or windows.UNCONFIRMED in chosen
+    if windows.PAST in chosen and not (is_all_pending_shown and set(chosen) >= _AT_PRESENT):
         return None, ""  # the chosen statuses hide ongoing bookings, so the earlier claim can't be extended
     return covered, ""
 
@@ -119,7 +109,7 @@ def _doubts(bookings: Bookings) -> tuple[str, ...]:
     doubts += [
         f"{status}: {bookings.evidence[status].disorder}"
         for status in bookings.full
-        if status in BY_STATUS and bookings.evidence[status].disorder
+        if status in windows.BY_STATUS and bookings.evidence[status].disorder
     ]
     doubts += [f"{status}: Ravan refused it" for status in bookings.refused]
     return tuple(doubts)
@@ -158,20 +148,6 @@ def _strangeness(evidence: Mapping[str | None, Evidence]) -> str:
     return OLDER if sum(each.unknown for each in evidence.values()) > ODD_ROWS else ""
 
 
-def _causes(bookings: Bookings, gap: tuple[datetime, datetime] | None) -> tuple[str, ...]:
-    return tuple(
-        str(window.status) for window, start in bookings.cut.items() if gap and window.looks_back and start > gap[0]
-    )
-
-
 def _settled(began: datetime, ahead: datetime | None) -> datetime:
     """Until when everything was seen; up to the cut, if a forward window is cut before now."""
-    if ahead is None or ahead > began:
-        return began
-    return max(ahead, _DAWN) - timedelta(milliseconds=1)
-
-
-def _coverage(chosen: tuple[str, ...], covered_from: datetime | None, covered_until: datetime | None) -> str:
-    if chosen:
-        return FILTERED
-    return COMPLETE if covered_from is None and covered_until is None else PARTIAL
+    return began if ahead is None or ahead > began else max(ahead, _DAWN) - timedelta(milliseconds=1)

@@ -31,32 +31,20 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from source_ravan_calcom.bookings import coverage
+from source_ravan_calcom.bookings import coverage, records
 from source_ravan_calcom.bookings.coverage import Claim
-from source_ravan_calcom.bookings.records import (
-    FINGERPRINT_BYTES,
-    UID_BYTES,
-    Row,
-    fingerprint,
-    moment,
-    packed,
-    unpacked,
-    utc_text,
-)
+from source_ravan_calcom.bookings.records import Row, moment, packed, unpacked, utc_text
 from source_ravan_calcom.bookings.windows import MAX_LIMIT, Bookings, Covered, Seen
 
 __all__ = ["Delivery", "Seen", "State", "compare", "last_reads", "later_than", "organizations_state", "parsed"]
 
 STATE_VERSION = 3  # to be raised with any change of a fingerprint or of the state's form
 OF_CONTENTS = 2  # the last version whose fingerprints are of contents alone
-OLDEST = 1  # its fingerprints are longer: the first bytes are those of version 2
-_OLDEST_BYTES, _OLDEST_LAYOUT = 9, "6s3x"
-
+OLDEST, _OLDEST_BYTES, _OLDEST_LAYOUT = 1, 9, "6s3x"  # a fingerprint of version 2, and three bytes more
 ORGANIZATIONS_STATE_VERSION = 1
 
 STATES_PER_SYNC = 10
-"""About how many states a sync prints if every organization sends something. A state holds every organization, so with
-a state after each, their total would grow with the square of the number of organizations."""
+"""About how many states a sync prints if every organization sends something; each state holds every organization."""
 
 _LAST = datetime.max.replace(tzinfo=timezone.utc) - timedelta(milliseconds=1)  # a millisecond fits after it
 
@@ -80,11 +68,9 @@ def compare(bookings: Bookings, before: Seen | None, statuses: Sequence[str], sy
         synced_at: When it was read, by the connector's clock.
     """
     claim = coverage.claim(bookings, statuses, before)
-    contents = [fingerprint(row) for row in bookings.rows]
+    contents = [records.fingerprint(row) for row in bookings.rows]
     # A change passes unseen 2 times in 10^10.
-    both = [
-        mark + content[: FINGERPRINT_BYTES - UID_BYTES] for mark, content in zip(bookings.marks, contents, strict=True)
-    ]
+    both = [mark + content[: records.CONTENT_BYTES] for mark, content in zip(bookings.marks, contents, strict=True)]
     comparable = contents if before and before.is_old else both
     rows = [row for row, each in zip(bookings.rows, comparable, strict=True) if each not in bookings.seen_before]
     settled = {each for each, uid in zip(both, bookings.uids, strict=True) if uid in bookings.settled}
@@ -92,9 +78,9 @@ def compare(bookings: Bookings, before: Seen | None, statuses: Sequence[str], sy
     is_doubted = claim.coverage == coverage.UNKNOWN and claim.reason == coverage.FEWER
     if before and is_doubted:
         # Missing bookings stay beside those that were seen: the next sync decides whether they are gone.
-        shown = {each[:UID_BYTES] for each in both}
-        rest |= {each for each in unpacked(before.fingerprints) if each[:UID_BYTES] not in shown}
-        settled |= {each for each in unpacked(before.settled) if each[:UID_BYTES] not in shown}
+        shown = set(bookings.marks)
+        rest |= {each for each in unpacked(before.fingerprints) if each[: records.UID_BYTES] not in shown}
+        settled |= {each for each in unpacked(before.settled) if each[: records.UID_BYTES] not in shown}
     seen = Seen(
         fingerprints=packed(rest),
         settled=packed(settled),
@@ -186,7 +172,7 @@ def _encoded(seen: Seen) -> dict[str, Any]:
     entry: dict[str, Any] = {"version": OF_CONTENTS} if seen.is_old else {}
     entry |= {name: write(value) for name, field, write, _ in _FIELDS if (value := getattr(seen, field)) is not None}
     if covered:
-        entry |= {"read_at": utc_text(covered.read_at), "statuses": covered.statuses and [*covered.statuses]}
+        entry |= {"read_at": utc_text(covered.read_at), "statuses": [*covered.statuses]}
     entry = {name: value for name, value in entry.items() if value or name == "sent"}
     if covered:
         entry["covered_from"] = covered.covered_from and utc_text(covered.covered_from)
@@ -215,7 +201,7 @@ def _base64(fingerprints: bytes) -> str:
     return base64.b64encode(fingerprints).decode()
 
 
-def _bytes(text: Any, size: int = FINGERPRINT_BYTES) -> bytes:
+def _bytes(text: Any, size: int = records.FINGERPRINT_BYTES) -> bytes:
     fingerprints = base64.b64decode(text, validate=True)
     if len(fingerprints) % size:
         raise ValueError

@@ -29,10 +29,10 @@ CURSOR_FIELD = "synced_at"
 DEAD = ("cancelled", "rejected")
 """The values of ``status`` with which a booking does not take place."""
 
-UID_BYTES = 2  # of a fingerprint: the booking's mark; the rest is of its content
-FINGERPRINT_BYTES = 6
-FINGERPRINT, MARK = f"{FINGERPRINT_BYTES}s", f"{UID_BYTES}s{FINGERPRINT_BYTES - UID_BYTES}x"
-"""Layouts of a fingerprint for :mod:`struct`: all of it, and the mark alone."""
+UID_BYTES, CONTENT_BYTES = 2, 4  # of a fingerprint in the state
+FINGERPRINT_BYTES = UID_BYTES + CONTENT_BYTES
+FINGERPRINT, MARK = f"{FINGERPRINT_BYTES}s", f"{UID_BYTES}s{CONTENT_BYTES}x"
+"""Layouts of a fingerprint for :mod:`struct`: all of it, and the bytes of the UID alone."""
 
 _HASH_BYTES = 9  # part of the hash; states of version 1 hold all of them
 
@@ -40,20 +40,16 @@ NULLED, TRUNCATED = "NULLED", "TRUNCATED"
 """Airbyte's names for a value that a conversion lost entirely or in part."""
 
 _SORTED = orjson.OPT_SORT_KEYS
-
 NUL, REPLACEMENT = "\0", "\ufffd"
 
 _MINUS = "\u2212"  # ISO 8601 prefers it to a hyphen
 _LARGEST = 2**63 - 1  # the largest integer that a destination's column holds
 _EXACT = 2**53  # below it, a floating-point number can hold every integer
 
-_FIRST_YEAR = 2
-"""Earlier years stand for a missing time: the year 1 is Go's zero time, the year 0 MySQL's."""
-
+_FIRST_YEAR = 2  # earlier ones stand for a missing time: the year 1 is Go's zero time, the year 0 MySQL's
 _EPOCH = datetime(1970, 1, 1)
 _EPOCH_END = 4_102_444_800  # 2100 in seconds since 1970; smaller numbers are seconds, larger ones milliseconds
 _GO_ZERO = -62_135_596_800  # Go's zero time in seconds since 1970
-
 _WHOLE_SECONDS = len("2026-03-25T14:00:00")
 
 _documented_format = re.compile(r"2\d{3}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?Z", re.ASCII).fullmatch

@@ -15,21 +15,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import islice, pairwise
 
-from source_ravan_calcom.bookings.records import (
-    MARK,
-    Row,
-    distinct,
-    fingerprint,
-    identity,
-    is_dead,
-    moment,
-    uid_mark,
-    unpacked,
-)
+from source_ravan_calcom.bookings import records
+from source_ravan_calcom.bookings.records import MARK, Row, moment, uid_mark, unpacked
 
 MAX_LIMIT = 200  # the most rows a response can hold; the endpoint turns a larger limit into 50
 LOWER_LIMIT = 100  # used where MAX_LIMIT is refused: some versions of Cal.com's API take no more
-
 CAPS = (50, LOWER_LIMIT, MAX_LIMIT)
 """Row counts at which a response is cut: the endpoint's default, Cal.com's default page, and the endpoint's most."""
 
@@ -42,15 +32,11 @@ than its page.
 
 ODD_ROWS = 2  # that may contradict a rule: bookings change between Cal.com's two queries and between two requests
 DISTINCT_STARTS = 10  # in the right order show that a window is sorted by start, and not by chance
-
 CLOCK_DIFFERENCE = timedelta(minutes=5)
 """How far a row's end may lie on the wrong side of now: Cal.com's clock is not the one that stamps the response."""
 
-EARLIEST_YEAR = 2000
-"""No booking is older. Earlier times stand for a missing one: Go's zero time is in the year 1, Unix's in 1970."""
-
-UNFILTERED = None
-"""The status of a request without a filter."""
+EARLIEST_YEAR = 2000  # no booking is older; earlier times stand for a missing one, as Go's and Unix's zero do
+UNFILTERED = None  # the status of a request without a filter
 
 
 @dataclass(frozen=True)
@@ -64,7 +50,7 @@ class Window:
 
     def contradicts(self, row: Row, now: datetime) -> bool:
         """Whether a row does not belong in the window."""
-        if self.dead is not None and is_dead(row) != self.dead:
+        if self.dead is not None and records.is_dead(row) != self.dead:
             return True
         if self.over is None:
             return False
@@ -176,7 +162,7 @@ def look(rows: Sequence[Row], window: Window, now: datetime, recalled: Recalled,
         last_start, disorder = starts[-1], _disorder(starts, latest_first=window.looks_back)
     known = unknown = entered = 0
     if window.looks_back and recalled.uids:
-        marks = [uid_mark(identity(row)) for row in rows]
+        marks = [uid_mark(records.identity(row)) for row in rows]
         were_there = [mark in recalled.uids for row, mark in zip(rows, marks, strict=True) if recalled.expects(row)]
         known, unknown = were_there.count(True), were_there.count(False)
         entered = sum(mark not in recalled.settled for mark in marks)
@@ -186,7 +172,7 @@ def look(rows: Sequence[Row], window: Window, now: datetime, recalled: Recalled,
 def _proves(rows: Sequence[Row], now: datetime) -> bool:
     """Whether more than a few rows are over, or more than a few dead, or all of them over."""
     over = (True for row in rows if _is_over(row, now))
-    dead = (True for row in rows if is_dead(row))
+    dead = (True for row in rows if records.is_dead(row))
     few = ODD_ROWS + 1
     if len(list(islice(over, few))) == few or len(list(islice(dead, few))) == few:
         return True
@@ -330,6 +316,7 @@ class Reading:
         """The result, once the reading is done."""
         assert self._began, "the last request without any response is never refused without failing the organization"
         full = self._full()
+        cap = self._lower_cap(full)
         anonymous = len(self._anonymous)
         return Bookings(
             rows=[*self._named.values(), *self._anonymous.values()],
@@ -340,7 +327,7 @@ class Reading:
             evidence=self._evidence,
             refused=self._refused,
             began=self._began,
-            cap=self._proven_cap(full),
+            cap=cap if cap and len(self._named) > cap + OVER else None,
             full=tuple(status or "unfiltered" for status in full),
             limit=self.limit,
             missing=self._missing(),
@@ -374,7 +361,8 @@ class Reading:
         """Add an unfiltered request at the end where it decides something."""
         if self._waiting or self._chosen or UNFILTERED in self._evidence:
             return
-        if self._refused or self._missing() > ODD_ROWS or self._is_ambiguous():
+        # An unfiltered response shows whether a cap lower than the limit is in force.
+        if self._refused or self._missing() > ODD_ROWS or self._lower_cap(self._full()) not in (None, self._cap):
             self._waiting = [UNFILTERED]
 
     def _shows_pending(self) -> bool:
@@ -411,15 +399,10 @@ class Reading:
             return False
         return {UPCOMING, PAST, CANCELLED} <= self._evidence.keys() and self._named.keys() == self._uids[UNFILTERED]
 
-    def _is_ambiguous(self) -> bool:
-        """Whether a window is full if the cap is less than the limit, which an unfiltered response shows."""
-        caps = {near_cap(self._evidence[status].rows, self.limit) for status in self._full()}
-        return any(cap and cap < self.limit and cap != self._cap for cap in caps)
-
-    def _proven_cap(self, full: Sequence[str | None]) -> int | None:
-        caps = {near_cap(self._evidence[status].rows, self.limit) for status in full}
-        cap = max((cap for cap in caps if cap), default=None)
-        return cap if cap and cap < self.limit and len(self._named) > cap + OVER else None
+    def _lower_cap(self, full: Iterable[str | None]) -> int | None:
+        """The cap of the responses that may have been cut, if it is less than the limit."""
+        caps = (near_cap(self._evidence[status].rows, self.limit) for status in full)
+        return max((cap for cap in caps if cap and cap < self.limit), default=None)
 
     def _missing(self) -> int:
         """Count the missing bookings among those seen before.
@@ -443,7 +426,7 @@ class Reading:
 
     def _gather(self, rows: list[Row]) -> set[str | None]:
         """Keep the rows of one response, and return their UIDs."""
-        rows, uids, left_out = distinct(rows)
+        rows, uids, left_out = records.distinct(rows)
         self._left_out.update(left_out)
         named = dict(zip(uids, rows, strict=True))
         self._marks.update((uid, uid_mark(uid)) for uid in named.keys() - self._marks.keys())
@@ -453,7 +436,7 @@ class Reading:
             equal: Counter[bytes] = Counter()
             for row, uid in zip(rows, uids, strict=True):
                 if uid is None:
-                    content = fingerprint(row)
+                    content = records.fingerprint(row)
                     equal[content] += 1
                     self._anonymous[content, equal[content]] = row
         self._named.update(named)
