@@ -412,7 +412,7 @@ def _finds_rows(world: World) -> None:
 
 def _is_short(world: World) -> None:
     rows, before = world.rng.choice((0, 3, 30, 120)), world.seen
-    if before and len(before.fingerprints + before.settled) // 8 > 2 * rows + 10:
+    if before and len(before.fingerprints + before.settled) // 6 > 2 * rows + 10:
         world.account.short[None] = rows
 
 

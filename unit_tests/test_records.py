@@ -451,8 +451,9 @@ def attendee(email, **more):
 def test_of_rows_that_share_an_id_the_first_by_email_is_kept_whatever_their_order():
     rows = [attendee("c@x"), attendee("a@x", attendee_name="B"), attendee("a@x", attendee_name="A"), {"id": "other"}]
     for sent in permutations(rows):
-        kept, _, left_out = distinct(list(sent))
-        assert kept == [row for row in sent if row in (rows[2], rows[3])]
+        kept, left_out = distinct(sent)
+        assert kept == {"seats": rows[2], "other": rows[3]}
+        assert list(kept) == list(dict.fromkeys(row["id"] for row in sent))
         assert left_out == {"seats": 2}
 
 
@@ -462,24 +463,19 @@ def test_rows_that_differ_elsewhere_are_told_apart_by_their_content():
 
 
 def test_rows_that_are_equal_are_one_and_none_is_left_out():
-    assert distinct([attendee("a@x"), dict(reversed(attendee("a@x").items()))]) == (
-        [attendee("a@x")],
-        ["seats"],
-        {},
-    )
+    assert distinct([attendee("a@x"), dict(reversed(attendee("a@x").items()))]) == ({"seats": attendee("a@x")}, {})
 
 
 def test_rows_that_share_no_id_are_all_kept():
     for rows in ([{"id": "1"}, {"id": "2"}, {}], [{}, {"id": ""}, {"id": 0}, {"id": [1]}, {"id": "1"}], []):
-        kept, uids, left_out = distinct(rows)
-        assert kept == rows
-        assert uids == [identity(row) for row in rows]
+        kept, left_out = distinct(rows)
+        assert [*kept.values()] == rows
         assert left_out == {}
 
 
 def test_an_id_is_the_same_as_a_number_and_as_text():
-    kept, _, left_out = distinct([{"id": 5, "attendee_email": "b"}, {"id": "5", "attendee_email": "a"}])
-    assert kept == [{"id": "5", "attendee_email": "a"}]
+    kept, left_out = distinct([{"id": 5, "attendee_email": "b"}, {"id": "5", "attendee_email": "a"}])
+    assert kept == {"5": {"id": "5", "attendee_email": "a"}}
     assert left_out == {"5": 1}
 
 

@@ -73,7 +73,7 @@ def compare(bookings: Bookings, before: Seen | None, statuses: Sequence[str], sy
     both = [mark + content[: records.CONTENT_BYTES] for mark, content in zip(bookings.marks, contents, strict=True)]
     comparable = contents if before and before.is_old else both
     rows = [row for row, each in zip(bookings.rows, comparable, strict=True) if each not in bookings.seen_before]
-    settled = {each for each, uid in zip(both, bookings.uids, strict=True) if uid in bookings.settled}
+    settled = {each for each, key in zip(both, bookings.keys, strict=True) if key in bookings.settled}
     rest = set(both) - settled
     is_doubted = claim.coverage == coverage.UNKNOWN and claim.reason == coverage.FEWER
     if before and is_doubted:

@@ -7,8 +7,8 @@ the schema does not declare stay as Ravan sent them.
 from __future__ import annotations
 
 import re
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from functools import lru_cache
 from hashlib import blake2b
@@ -22,6 +22,9 @@ import orjson
 
 Row = dict[str, Any]
 """One appointment as Ravan sends it, or as it is delivered. Its texts are valid Unicode."""
+
+Key = str | tuple[bytes, int]
+"""A row's UID; without one, its content, numbered where rows of one response are equal."""
 
 PRIMARY_KEY = ["organization_id", "id"]
 CURSOR_FIELD = "synced_at"
@@ -89,13 +92,13 @@ def identity(row: Row) -> str | None:
     return _json(uid)
 
 
-def uid_mark(uid: str | None) -> bytes:
+def uid_mark(key: Key) -> bytes:
     """The part of a fingerprint that identifies the booking; the same for all rows without a UID.
 
     Among an organization's at most 1,200 rows, an unknown UID is taken for a known one in 2 % of cases, so every rule
     about UIDs needs several.
     """
-    return (crc32(uid.encode()) & 0xFFFF).to_bytes(UID_BYTES, "big") if uid else bytes(UID_BYTES)
+    return (crc32(key.encode()) & 0xFFFF).to_bytes(UID_BYTES, "big") if isinstance(key, str) else bytes(UID_BYTES)
 
 
 def packed(fingerprints: Iterable[bytes]) -> bytes:
@@ -259,26 +262,30 @@ def losses(changed: Iterable[tuple[Row, Iterable[Change]]]) -> list[Loss]:
     return [Loss(*change, len(found), identity(found[0])) for change, found in rows.items()]
 
 
-def distinct(rows: list[Row]) -> tuple[list[Row], list[str | None], dict[str, int]]:
+def distinct(rows: Sequence[Row]) -> tuple[dict[Key, Row], dict[str, int]]:
     """Keep one row of each booking in one response.
 
     A booking with several attendees may have a row for each. The first by its JSON (so by ``attendee_email``) is kept:
     the same one in every sync, whatever the order of the rows.
 
     Returns:
-        The rows, in their order; the :func:`identity` of each; and by identity the number of different rows that were
-        left out.
+        The rows by their key, in their order, and by UID the number of different rows that were left out.
     """
     uids = list(map(identity, rows))
-    if len(set(uids)) == len(uids):
-        return rows, uids, {}
-    versions: dict[str | None, dict[bytes, Row]] = defaultdict(dict)
+    by_uid: dict[Any, Row] = dict(zip(uids, rows, strict=True))
+    if len(by_uid) == len(rows) and None not in by_uid:
+        return by_uid, {}
+    versions: dict[str, dict[bytes, Row]] = defaultdict(dict)
+    equal: Counter[bytes] = Counter()
+    found: dict[Key, Row] = {}
     for uid, row in zip(uids, rows, strict=True):
-        versions[uid].setdefault(orjson.dumps(row, option=_SORTED), row)
-    kept = {uid: different[min(different)] for uid, different in versions.items()}
-    pairs = [(row, uid) for uid, row in zip(uids, rows, strict=True) if uid is None or row is kept[uid]]
-    left_out = {uid: len(different) - 1 for uid, different in versions.items() if uid and len(different) > 1}
-    return [row for row, _ in pairs], [uid for _, uid in pairs], left_out
+        content = orjson.dumps(row, option=_SORTED)
+        equal[content] += 1
+        found.setdefault(uid or (content, equal[content]), row)
+        if uid:
+            versions[uid][content] = row
+    found.update((uid, different[min(different)]) for uid, different in versions.items())
+    return found, {uid: len(different) - 1 for uid, different in versions.items() if len(different) > 1}
 
 
 def _json(value: Any) -> str:

@@ -9,14 +9,13 @@ order, of a cut, and of whether the account is still the one that was read befor
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import islice, pairwise
 
 from source_ravan_calcom.bookings import records
-from source_ravan_calcom.bookings.records import MARK, Row, moment, uid_mark, unpacked
+from source_ravan_calcom.bookings.records import MARK, Key, Row, moment, uid_mark, unpacked
 
 MAX_LIMIT = 200  # the most rows a response can hold; the endpoint turns a larger limit into 50
 LOWER_LIMIT = 100  # used where MAX_LIMIT is refused: some versions of Cal.com's API take no more
@@ -162,7 +161,7 @@ def look(rows: Sequence[Row], window: Window, now: datetime, recalled: Recalled,
         last_start, disorder = starts[-1], _disorder(starts, latest_first=window.looks_back)
     known = unknown = entered = 0
     if window.looks_back and recalled.uids:
-        marks = [uid_mark(records.identity(row)) for row in rows]
+        marks = [uid_mark(records.identity(row) or "") for row in rows]
         were_there = [mark in recalled.uids for row, mark in zip(rows, marks, strict=True) if recalled.expects(row)]
         known, unknown = were_there.count(True), were_there.count(False)
         entered = sum(mark not in recalled.settled for mark in marks)
@@ -212,12 +211,12 @@ class Bookings:
     full: tuple[str, ...] = ()  # responses that may have been cut: "unfiltered", or a window
     limit: int = MAX_LIMIT  # of the last request
     left_out: Mapping[str, int] = field(default_factory=dict)  # rows left out, by the ID they share with another
-    uids: Sequence[str | None] = ()  # of each row
+    keys: Sequence[Key] = ()  # of each row
     marks: Sequence[bytes] = ()  # the uid_mark of each row
     seen_before: frozenset[bytes] = frozenset()  # the fingerprints in the state
     missing: int = 0  # bookings seen before that are absent, and were not pushed out of a window
     is_torn: bool = False  # the windows lack bookings of the unfiltered response, though none was cut
-    settled: frozenset[str | None] = frozenset()  # the UIDs in windows that look back
+    settled: frozenset[Key] = frozenset()  # the rows in windows that look back
     shows_pending: bool = False  # `upcoming` is proven to show pending bookings
 
     @property
@@ -255,12 +254,11 @@ class Reading:
         if self._reads_windows and not self._chosen:
             skipped = UNCONFIRMED if before and before.shows_pending else None
             self._waiting = [window.status for window in WINDOWS if window.status != skipped]
-        self._named: dict[str | None, Row] = {}
-        self._marks: dict[str | None, bytes] = {}
-        self._anonymous: dict[tuple[bytes, int], Row] = {}
+        self._rows: dict[Key, Row] = {}
+        self._marks: dict[Key, bytes] = {}
         self._left_out: dict[str, int] = {}
         self._evidence: dict[str | None, Evidence] = {}
-        self._uids: dict[str | None, set[str | None]] = {}
+        self._keys: dict[str | None, set[Key]] = {}
         self._has_pending = False
         self._refused: list[str] = []
         self._began: datetime | None = None
@@ -299,7 +297,11 @@ class Reading:
         """
         status = self._waiting.pop(0)
         self._began = self._began or began
-        self._uids[status] = self._gather(rows)
+        found, left_out = records.distinct(rows)
+        self._rows.update(found)
+        self._marks.update((key, uid_mark(key)) for key in found.keys() - self._marks.keys())
+        self._left_out.update(left_out)
+        self._keys[status] = set(found)
         self._evidence[status] = look(rows, BY_STATUS[status], at, self._recalled, self.limit)
         if status == UPCOMING:
             self._has_pending = any(row.get("status") == "pending" for row in rows)
@@ -317,17 +319,16 @@ class Reading:
         assert self._began, "the last request without any response is never refused without failing the organization"
         full = self._full()
         cap = self._lower_cap(full)
-        anonymous = len(self._anonymous)
         return Bookings(
-            rows=[*self._named.values(), *self._anonymous.values()],
-            uids=[*self._named, *[None] * anonymous],
-            marks=[*map(self._marks.__getitem__, self._named), *[uid_mark(None)] * anonymous],
+            rows=[*self._rows.values()],
+            keys=[*self._rows],
+            marks=[*map(self._marks.__getitem__, self._rows)],
             seen_before=self._recalled.fingerprints,
-            anonymous=anonymous,
+            anonymous=sum(not isinstance(key, str) for key in self._rows),
             evidence=self._evidence,
             refused=self._refused,
             began=self._began,
-            cap=cap if cap and len(self._named) > cap + OVER else None,
+            cap=cap if cap and len(self._rows) > cap + OVER else None,
             full=tuple(status or "unfiltered" for status in full),
             limit=self.limit,
             missing=self._missing(),
@@ -351,7 +352,7 @@ class Reading:
 
     def _plan_more(self, status: str | None) -> None:
         """Decide whether the unfiltered response is everything."""
-        is_lacking = self._missing() > ODD_ROWS or not self._uids[status] <= self._uids[UNFILTERED]
+        is_lacking = self._missing() > ODD_ROWS or not self._keys[status] <= self._keys[UNFILTERED]
         if near_cap(self._evidence[status].rows, self.limit) or is_lacking:
             self._reads_windows, self._waiting = True, [window.status for window in WINDOWS]
         elif status is UNFILTERED and not self._evidence[status].proves_more_than_upcoming:
@@ -373,10 +374,10 @@ class Reading:
         whole = (self._evidence.get(status) for status in (RECURRING, UPCOMING))
         if not all(each and not near_cap(each.rows, self.limit) for each in whole):
             return False
-        return self._uids.get(UNCONFIRMED, set()) <= self._shown_by(w for w in WINDOWS if w.status != UNCONFIRMED)
+        return self._keys.get(UNCONFIRMED, set()) <= self._shown_by(w for w in WINDOWS if w.status != UNCONFIRMED)
 
-    def _shown_by(self, windows: Iterable[Window]) -> set[str | None]:
-        return {uid for window in windows for uid in self._uids.get(window.status, ())}
+    def _shown_by(self, windows: Iterable[Window]) -> set[Key]:
+        return {key for window in windows for key in self._keys.get(window.status, ())}
 
     def _full(self) -> list[str | None]:
         """The statuses of responses that may have been cut.
@@ -395,9 +396,9 @@ class Reading:
         A cut would hide the latest bookings, and those come first in ``past`` and ``cancelled``.
         """
         unfiltered = self._evidence.get(UNFILTERED)
-        if not unfiltered or unfiltered.disorder or self._anonymous:
+        if not unfiltered or unfiltered.disorder:
             return False
-        return {UPCOMING, PAST, CANCELLED} <= self._evidence.keys() and self._named.keys() == self._uids[UNFILTERED]
+        return {UPCOMING, PAST, CANCELLED} <= self._evidence.keys() and self._rows.keys() == self._keys[UNFILTERED]
 
     def _lower_cap(self, full: Iterable[str | None]) -> int | None:
         """The cap of the responses that may have been cut, if it is less than the limit."""
@@ -420,24 +421,6 @@ class Reading:
         return max(0, len(recalled.settled - shown) - entered)
 
     def _is_torn(self, full: Sequence[str | None]) -> bool:
-        if {*full} - {UNFILTERED} or not self._reads_windows or UNFILTERED not in self._uids:
+        if {*full} - {UNFILTERED} or not self._reads_windows or UNFILTERED not in self._keys:
             return False
-        return len(self._uids[UNFILTERED] - self._shown_by(WINDOWS)) > ODD_ROWS
-
-    def _gather(self, rows: list[Row]) -> set[str | None]:
-        """Keep the rows of one response, and return their UIDs."""
-        rows, uids, left_out = records.distinct(rows)
-        self._left_out.update(left_out)
-        named = dict(zip(uids, rows, strict=True))
-        self._marks.update((uid, uid_mark(uid)) for uid in named.keys() - self._marks.keys())
-        if None in named:
-            del named[None]
-            # Without a UID, the content recognises a row in another window, and equal rows are counted.
-            equal: Counter[bytes] = Counter()
-            for row, uid in zip(rows, uids, strict=True):
-                if uid is None:
-                    content = records.fingerprint(row)
-                    equal[content] += 1
-                    self._anonymous[content, equal[content]] = row
-        self._named.update(named)
-        return set(named)
+        return len(self._keys[UNFILTERED] - self._shown_by(WINDOWS)) > ODD_ROWS
