@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -92,10 +93,22 @@ def test_the_readme_names_every_setting():
     assert [cells[0].strip("`") for cells in rows] == list(connection_specification()["properties"])
 
 
-@pytest.mark.parametrize("name", ["appointments", "organizations"])
-def test_the_columns_are_the_schema(name):
+def schema_of(name: str) -> dict[str, Any]:
     streams = SourceRavanCalcom().discover(LOGGER, {"access_token": "ey.J.w", "org_ids": ["a"]}).streams
     [schema] = [stream.json_schema for stream in streams if stream.name == name]
+    return schema
+
+
+@pytest.mark.parametrize("name", ["appointments", "organizations"])
+def test_the_views_of_sql_md_have_every_column(name):
+    page = (ROOT / "docs" / "sql.md").read_text(encoding="utf-8")
+    [columns] = re.findall(rf"read_json\('{name}/\*\.jsonl', columns = \{{(.*?)\}}", page, re.DOTALL)
+    assert set(re.findall(r"(\w+): '", columns)) == set(schema_of(name)["properties"])
+
+
+@pytest.mark.parametrize("name", ["appointments", "organizations"])
+def test_the_columns_are_the_schema(name):
+    schema = schema_of(name)
     rows = table_after(PAGE, f"### `{name}`")
     assert [cells[0].strip("`") for cells in rows] == list(schema["properties"])
     for column, kind, _ in rows:

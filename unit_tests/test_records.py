@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft7Validator, FormatChecker
 
 import source_ravan_calcom
+from benchmarks.rows import row as benchmark_row
 from source_ravan_calcom.bookings.records import (
     CONVERSIONS,
     DEAD,
@@ -299,6 +300,11 @@ def test_every_declared_column_has_the_conversion_to_its_type():
     types = {name: each.get("format") or each["type"][1] for name, each in SCHEMA["properties"].items()}
     own = {"organization_id", "synced_at"}
     assert {name: conversions[kind] for name, kind in types.items() if name not in own} == CONVERSIONS
+
+
+@pytest.mark.parametrize("sample", [DOCUMENTED, benchmark_row(0, ORG)], ids=["DOCUMENTED", "benchmarks/rows.py"])
+def test_a_sample_row_has_every_column_that_ravan_sends(sample):
+    assert {*sample} == {*CONVERSIONS, "organization_id"}
 
 
 def test_a_documented_row_gets_its_organization_and_nothing_else():
