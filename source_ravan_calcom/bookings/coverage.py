@@ -1,8 +1,8 @@
 """What is complete, from when to when, and when a gap opened. Pure.
 
-Every cut window hides bookings beyond its last row. Of the last rows of the cut windows, ``back`` is the latest start
-in those that look back (past, cancelled), ``ahead`` the earliest in those that look ahead. Bookings that start strictly
-between them are visible; strictly, because Cal.com breaks ties in no fixed order.
+A window that was cut hides the bookings beyond its last row. ``back`` is the latest start of such a last row in the
+windows that look back (past, cancelled), ``ahead`` the earliest in those that look ahead. Bookings that start strictly
+between the two are visible; strictly, because Cal.com breaks ties in no fixed order.
 
 An earlier sync saw everything until it began. If ``back`` is no later than that, nothing changed unseen since, and the
 earlier coverage continues. Otherwise a gap opened up to ``back``, and coverage begins anew.

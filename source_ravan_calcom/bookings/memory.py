@@ -20,7 +20,7 @@ State of ``organizations``::
     {"version": 1, "organizations": {"<org_id>": "<synced_at of its bookings>"}}
 
 Fingerprints of versions 1 and 2 are of contents alone: unchanged rows are not sent again, and coverage begins anew.
-Until such an organization is read, its entry stays as it was, with ``"version": 2``.
+Until such an organization is read again, its entry keeps them and says ``"version": 2``.
 """
 
 from __future__ import annotations
