@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
-from functools import cached_property, partial
+from functools import cached_property
 from http.cookiejar import DefaultCookiePolicy
 from time import monotonic
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote, urlencode
 
 import requests
 from airbyte_cdk.utils import AirbyteTracedException
@@ -34,7 +34,6 @@ from source_ravan_calcom.ravan.throttle import Departure, Paused, Resumed, Throt
 PATH = "/api/v1/calcom/appointments"
 
 MAX_BODY_BYTES = 32 * 1024 * 1024  # decompressed, far above 200 rows: an endless body must not fill the memory
-_CHUNK_BYTES = 256 * 1024
 _YEAR = 365 * 24 * 60 * 60.0
 
 
@@ -199,30 +198,27 @@ class Client:
             params["status"] = status
         if self._config.agent_id:
             params["agent_id"] = self._config.agent_id
-        timeout = (self._timeouts.connect, self._timeouts.read)
         prepared, options = self._prepared
         request = prepared.copy()
-        request.prepare_url(prepared.url, params)
-        send = partial(requests.Session.send, request=request, timeout=timeout, allow_redirects=False, **options)
+        request.url = f"{prepared.url}?{urlencode(params)}"
+        options = {**options, "timeout": (self._timeouts.connect, self._timeouts.read), "allow_redirects": False}
         try:
-            answer = send(self._session)
+            response = self._session.send(request, **options)
         except http.Timeout:
             raise
         except http.ConnectionError:
             # Most likely the server had closed the connection while it was idle, perhaps other idle ones too.
-            answer = send(_session(self._config))
-        with answer:
-            if answer.status_code // 100 == 1:
+            response = _session(self._config).send(request, **options)
+        with response:
+            if response.status_code // 100 == 1:
                 # The real response follows on this connection, and must not be taken for that of the next request.
-                if connection := answer.raw.connection:
+                if connection := response.raw.connection:
                     connection.close()
-                raise http.ConnectionError(f"HTTP {answer.status_code}")
-            body = bytearray()
-            for chunk in answer.iter_content(_CHUNK_BYTES):
-                body += chunk
-                if len(body) > MAX_BODY_BYTES:
-                    raise _BodyTooLarge(answer.status_code)
-            return answer, bytes(body)
+                raise http.ConnectionError(f"HTTP {response.status_code}")
+            body = response.raw.read(MAX_BODY_BYTES + 1, decode_content=True)
+        if len(body) > MAX_BODY_BYTES:
+            raise _BodyTooLarge(response.status_code)
+        return response, body
 
     def _failure(self, kind: Kind, facts: Facts) -> OrganizationFailure:
         expires = self._config.token_expires_at

@@ -19,6 +19,7 @@ from source_ravan_calcom.ravan import failures
 from source_ravan_calcom.ravan.failures import Kind, clean
 
 CODE_LENGTH = 60
+_DEEPEST = 200  # orjson prints 254 levels
 
 HTTP_SUCCESS = 2  # the first digit of the HTTP status
 HTTP_TOO_MANY_REQUESTS = 429
@@ -83,6 +84,10 @@ def read(status: int, content: bytes | bytearray, org_id: str) -> Rows | Problem
         return Problem(failures.NOT_JSON, code, _kind_of_text(content))
     try:
         rows, count = _rows(body, org_id)
+        if content.count(b"[") + content.count(b"{") > len(rows) + _DEEPEST:
+            orjson.dumps([rows])  # as deep as in the messages that carry them; parsing allows for more than printing
+    except orjson.JSONEncodeError:
+        return Problem(failures.WRONG_SHAPE, code, "a row is nested too deep to be passed on")
     except _NotRows as wrong:
         return Problem(wrong.kind, code, wrong.detail)
     return Rows(rows, count, repaired)
@@ -189,10 +194,6 @@ def _rows(body: Any, org_id: str) -> tuple[list[Row], Any]:
         owner = row.get("organization_id")
         if owner != org_id and owner not in (None, "") and not is_own(owner, org_id):
             raise _NotRows(failures.OTHER_TENANT, f"a booking of another organization in row {number}")
-    try:
-        orjson.dumps([rows])  # as deep as in the messages that carry them
-    except orjson.JSONEncodeError:  # what can be parsed but not printed again
-        raise _NotRows(failures.WRONG_SHAPE, "a row is nested too deep to be passed on") from None
     return rows, data.get("count")
 
 
