@@ -34,6 +34,7 @@ from source_ravan_calcom.ravan.throttle import Departure, Paused, Resumed, Throt
 PATH = "/api/v1/calcom/appointments"
 
 MAX_BODY_BYTES = 32 * 1024 * 1024  # decompressed, far above 200 rows: an endless body must not fill the memory
+_TOO_LARGE = f"it is larger than {MAX_BODY_BYTES >> 20} MB"
 _YEAR = 365 * 24 * 60 * 60.0
 
 
@@ -141,14 +142,14 @@ class Client:
             call.requests += 1
             call.departure = departure
             try:
-                response = self._exchange(call, departure, status, limit)
+                rows = self._exchange(call, departure, status, limit)
             finally:
                 call.departure = None
                 self._throttle.ended(departure)
-            if response:
+            if rows:
                 self.has_succeeded = True
                 call.failures = call.given_up
-                return response
+                return rows
 
     def give_up(self, call: Call, departure: Departure) -> OrganizationFailure:
         """Give up a request that exceeds its deadline; what it still returns is to be ignored."""
@@ -170,24 +171,25 @@ class Client:
         facts = self._facts(call)
         clock = datetime.now(timezone.utc)
         try:
-            answer, body = self._send(call.org_id, status, limit)
-        except _BodyTooLarge as error:
-            self._throttle.succeeded(departure)
-            detail = f"it is larger than {MAX_BODY_BYTES >> 20} MB"
-            facts = replace(facts, code=f"HTTP {error.args[0]}", detail=detail)
-            raise OrganizationFailure(failures.WRONG_SHAPE, facts) from None
+            response, body = self._send(call.org_id, status, limit)
         except (http.RequestException, net.HTTPError, AirbyteTracedException, OSError) as error:
             raise _network_failure(error, facts) from None
-        result = responses.read(answer.status_code, body, call.org_id)
+        http_status = response.status_code
+        is_too_large = len(body) > MAX_BODY_BYTES
+        result = (
+            Problem(failures.WRONG_SHAPE, f"HTTP {http_status}", _TOO_LARGE)
+            if is_too_large
+            else responses.read(http_status, body, call.org_id)
+        )
         if isinstance(result, Problem):
-            facts = replace(facts, code=result.code, detail=result.detail, said=result.said, status=answer.status_code)
+            facts = replace(facts, code=result.code, detail=result.detail, said=result.said, status=http_status)
             if result.kind is failures.RATE_LIMITED:
-                self._wait_out(answer, departure, facts)
+                self._wait_out(response, departure, facts)
                 return None
-            self._throttle.succeeded(departure)
-            raise self._failure(result.kind, facts)
         self._throttle.succeeded(departure)
-        at, elapsed = _date(answer), timedelta(seconds=monotonic() - departure.at)
+        if isinstance(result, Problem):
+            raise self._failure(result.kind, facts)
+        at, elapsed = _date(response), timedelta(seconds=monotonic() - departure.at)
         # The header counts whole seconds, rounded down, so the difference errs on the early side.
         began = at - elapsed if at else clock
         return Response(result.rows, result.count, result.repaired, at or datetime.now(timezone.utc), began)
@@ -216,8 +218,6 @@ class Client:
                     connection.close()
                 raise http.ConnectionError(f"HTTP {response.status_code}")
             body = response.raw.read(MAX_BODY_BYTES + 1, decode_content=True)
-        if len(body) > MAX_BODY_BYTES:
-            raise _BodyTooLarge(response.status_code)
         return response, body
 
     def _failure(self, kind: Kind, facts: Facts) -> OrganizationFailure:
@@ -226,13 +226,13 @@ class Client:
             return OrganizationFailure(failures.TOKEN_EXPIRED, replace(facts, detail=in_words(expires)))
         return OrganizationFailure(kind, facts)
 
-    def _wait_out(self, answer: requests.Response, departure: Departure, facts: Facts) -> None:
+    def _wait_out(self, response: requests.Response, departure: Departure, facts: Facts) -> None:
         """Pause all requests after a 429.
 
         Raises:
             OrganizationFailure: The wait is too long.
         """
-        retry_after = _retry_after(answer)
+        retry_after = _retry_after(response)
         seconds = self._throttle.refused(departure, retry_after)
         detail = ""
         if retry_after and retry_after > self._timeouts.rate_limited:
@@ -241,10 +241,6 @@ class Client:
             detail = f"no request succeeded for {seconds / 60:.0f} minutes"
         if detail:
             raise OrganizationFailure(failures.RATE_LIMITED, replace(facts, detail=detail))
-
-
-class _BodyTooLarge(Exception):
-    """Its argument is the HTTP status."""
 
 
 def _session(config: Config) -> requests.Session:
@@ -345,14 +341,14 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
             waiting += [cause.__cause__, cause.__context__, getattr(cause, "reason", None), *cause.args]
 
 
-def _date(answer: requests.Response) -> datetime | None:
+def _date(response: requests.Response) -> datetime | None:
     """The API's time, from the ``Date`` header."""
-    return _http_date(answer.headers.get("Date", ""))
+    return _http_date(response.headers.get("Date", ""))
 
 
-def _retry_after(answer: requests.Response) -> float | None:
+def _retry_after(response: requests.Response) -> float | None:
     """Seconds that Retry-After asks to wait, given as a number or a date: at least 0, at most a year."""
-    value = answer.headers.get("Retry-After", "").strip()
+    value = response.headers.get("Retry-After", "").strip()
     try:
         seconds = float(value)
     except ValueError:
@@ -360,7 +356,7 @@ def _retry_after(answer: requests.Response) -> float | None:
         if at is None:
             return None
         # Both times are by the API's clock, if it states its own.
-        seconds = (at - (_date(answer) or datetime.now(timezone.utc))).total_seconds()
+        seconds = (at - (_date(response) or datetime.now(timezone.utc))).total_seconds()
     return min(max(seconds, 0.0), _YEAR) if seconds == seconds else None  # noqa: PLR0124  NaN is no time
 
 
