@@ -28,13 +28,12 @@ from source_ravan_calcom.bookings.records import Row
 from source_ravan_calcom.config import Config, in_words
 from source_ravan_calcom.ravan import failures, responses
 from source_ravan_calcom.ravan.failures import Facts, Kind, OrganizationFailure
-from source_ravan_calcom.ravan.responses import Problem
+from source_ravan_calcom.ravan.responses import Problem, Rows
 from source_ravan_calcom.ravan.throttle import Departure, Paused, Resumed, Throttle
 
 PATH = "/api/v1/calcom/appointments"
 
 MAX_BODY_BYTES = 32 * 1024 * 1024  # decompressed, far above 200 rows: an endless body must not fill the memory
-_TOO_LARGE = f"it is larger than {MAX_BODY_BYTES >> 20} MB"
 _YEAR = 365 * 24 * 60 * 60.0
 
 
@@ -175,12 +174,11 @@ class Client:
         except (http.RequestException, net.HTTPError, AirbyteTracedException, OSError) as error:
             raise _network_failure(error, facts) from None
         http_status = response.status_code
-        is_too_large = len(body) > MAX_BODY_BYTES
-        result = (
-            Problem(failures.WRONG_SHAPE, f"HTTP {http_status}", _TOO_LARGE)
-            if is_too_large
-            else responses.read(http_status, body, call.org_id)
-        )
+        if len(body) > MAX_BODY_BYTES:
+            detail = f"it is larger than {MAX_BODY_BYTES >> 20} MB"
+            result: Rows | Problem = Problem(failures.WRONG_SHAPE, f"HTTP {http_status}", detail)
+        else:
+            result = responses.read(http_status, body, call.org_id)
         if isinstance(result, Problem):
             facts = replace(facts, code=result.code, detail=result.detail, said=result.said, status=http_status)
             if result.kind is failures.RATE_LIMITED:
