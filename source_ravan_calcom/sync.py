@@ -17,46 +17,15 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from airbyte_cdk.models import (
-    AirbyteMessage,
-    AirbyteRecordMessage,
-    AirbyteStateBlob,
-    AirbyteStateMessage,
-    AirbyteStateType,
-    AirbyteStream,
-    AirbyteStreamState,
-    AirbyteStreamStatus,
-    AirbyteStreamStatusReason,
-    AirbyteStreamStatusReasonType,
-    ConfiguredAirbyteStream,
-    DestinationSyncMode,
-    StreamDescriptor,
-    SyncMode,
-    Type,
-)
-from airbyte_cdk.models.airbyte_protocol import (  # type: ignore[attr-defined]  # a star import, of untyped models
-    AirbyteRecordMessageMeta,
-    AirbyteRecordMessageMetaChange,
-    Reason,
-)
-from airbyte_cdk.models.airbyte_protocol import Change as ChangeType  # type: ignore[attr-defined]
+from airbyte_cdk import models as protocol
+from airbyte_cdk.models import airbyte_protocol
 from airbyte_cdk.sources.streams import NO_CURSOR_STATE_KEY
 from airbyte_cdk.utils.stream_status_utils import as_airbyte_message
 
 from source_ravan_calcom import workers
-from source_ravan_calcom.bookings import memory
-from source_ravan_calcom.bookings.memory import Seen, later_than
-from source_ravan_calcom.bookings.records import (
-    CURSOR_FIELD,
-    NULLED,
-    PRIMARY_KEY,
-    TRUNCATED,
-    Change,
-    Loss,
-    fit,
-    losses,
-    utc_text,
-)
+from source_ravan_calcom.bookings import memory, records
+from source_ravan_calcom.bookings.memory import Seen
+from source_ravan_calcom.bookings.records import Change
 from source_ravan_calcom.bookings.windows import MAX_LIMIT, Bookings, Reading
 from source_ravan_calcom.config import Config, label
 from source_ravan_calcom.ravan import client, failures
@@ -67,12 +36,13 @@ from source_ravan_calcom.report import READ, Outcome, Report, log_pause, organiz
 from source_ravan_calcom.workers import Finished, Retrying, Task, WorkerPool
 
 APPOINTMENTS, ORGANIZATIONS = "appointments", "organizations"
-PRIMARY_KEYS = {APPOINTMENTS: PRIMARY_KEY, ORGANIZATIONS: ["organization_id"]}
+PRIMARY_KEYS = {APPOINTMENTS: records.PRIMARY_KEY, ORGANIZATIONS: ["organization_id"]}
 SCHEMAS = Path(__file__).with_name("schemas")
 
 STATE_BYTES = 8_000_000  # near the platform's limit of 10 MiB for all states of a connection
 ID_LENGTH = 60
 _HTTP_BAD_REQUEST = 400
+_untyped: Any = airbyte_protocol  # mypy does not follow its star import
 
 LIMIT_REFUSALS = (failures.INVALID_REQUEST, failures.REQUEST_REFUSED, failures.CALCOM_FAILED, failures.SERVER_FAILED)
 """The kinds as which a version of the API refuses a limit above 100, with HTTP status 400."""
@@ -81,15 +51,15 @@ WINDOW_FAILURES = (failures.NOT_FOUND, failures.REQUEST_REFUSED, failures.CALCOM
 """The kinds as which a version of the API may fail a window that it does not know, beside INVALID_REQUEST."""
 
 
-def catalog() -> list[AirbyteStream]:
+def catalog() -> list[protocol.AirbyteStream]:
     """The streams, as ``discover`` prints them."""
     return [
-        AirbyteStream(
+        protocol.AirbyteStream(
             name=name,
             json_schema=json.loads((SCHEMAS / f"{name}.json").read_text(encoding="utf-8")),
-            supported_sync_modes=[SyncMode.full_refresh, SyncMode.incremental],
+            supported_sync_modes=[protocol.SyncMode.full_refresh, protocol.SyncMode.incremental],
             source_defined_cursor=True,
-            default_cursor_field=[CURSOR_FIELD],
+            default_cursor_field=[records.CURSOR_FIELD],
             source_defined_primary_key=[[column] for column in key],
             is_resumable=True,
         )
@@ -122,7 +92,7 @@ class Sync:
     def __init__(
         self,
         config: Config,
-        selected: Mapping[str, ConfiguredAirbyteStream],
+        selected: Mapping[str, protocol.ConfiguredAirbyteStream],
         state: Mapping[str, Mapping[str, Any]],
         logger: logging.Logger,
     ) -> None:
@@ -131,7 +101,7 @@ class Sync:
         self._logger = logger
         bookings = selected.get(APPOINTMENTS)
         self._first = APPOINTMENTS if bookings else ORGANIZATIONS
-        self._forgets = bookings is not None and bookings.sync_mode is SyncMode.full_refresh
+        self._forgets = bookings is not None and bookings.sync_mode is protocol.SyncMode.full_refresh
         seen, self._last_reads = self._remembered(state)
         self._state = memory.State(config.org_ids, seen if bookings and not self._forgets else {})
         self._state_bytes: dict[str, int] = {}
@@ -149,19 +119,19 @@ class Sync:
             lambda: self._client.has_succeeded,
         )
 
-    def read(self) -> Iterator[AirbyteMessage]:
+    def read(self) -> Iterator[protocol.AirbyteMessage]:
         """Yield the messages of every selected stream.
 
         Raises:
             AirbyteTracedException: After all of them, if the sync failed.
         """
-        yield _status(self._first, AirbyteStreamStatus.STARTED)
+        yield _status(self._first, protocol.AirbyteStreamStatus.STARTED)
         is_running = False
         for event in self._pool.events(self._organizations(), self._read, self._client):
             for message in self._handle(event):
-                if message.type is Type.RECORD and not is_running:
+                if message.type is protocol.Type.RECORD and not is_running:
                     is_running = True
-                    yield _status(self._first, AirbyteStreamStatus.RUNNING)
+                    yield _status(self._first, protocol.AirbyteStreamStatus.RUNNING)
                 yield message
         self._report.close()
         if APPOINTMENTS in self._selected:
@@ -227,13 +197,13 @@ class Sync:
 
     def _handle(
         self, event: Finished[Organization] | Retrying[Organization] | Paused | Resumed
-    ) -> Iterable[AirbyteMessage]:
+    ) -> Iterable[protocol.AirbyteMessage]:
         if isinstance(event, (Paused, Resumed)):
             log_pause(self._logger, event)
             # The platform shows the limit until the next status or record.
-            reason = AirbyteStreamStatusReason(type=AirbyteStreamStatusReasonType.RATE_LIMITED)
+            reason = protocol.AirbyteStreamStatusReason(type=protocol.AirbyteStreamStatusReasonType.RATE_LIMITED)
             reasons = [reason] if isinstance(event, Paused) else None
-            return [_status(self._first, AirbyteStreamStatus.RUNNING, reasons)]
+            return [_status(self._first, protocol.AirbyteStreamStatus.RUNNING, reasons)]
         organization, failure = event.task, event.failure
         if isinstance(event, Retrying):
             self._logger.info(
@@ -259,13 +229,13 @@ class Sync:
             self._pool.close()
             self._client.close()
 
-    def _delivered(self, organization: Organization, bookings: Bookings) -> Iterator[AirbyteMessage]:
+    def _delivered(self, organization: Organization, bookings: Bookings) -> Iterator[protocol.AirbyteMessage]:
         """The records of an organization that was read, then a state if one is due."""
         org_id = organization.org_id
         self._note_limit(organization.reading.limit)
-        changed = [(row, changes) for row in bookings.rows if (changes := fit(row, org_id))]
-        self._warn(organization, bookings, losses(changed))
-        synced_at = later_than(self._last_reads.get(org_id), datetime.now(timezone.utc))
+        changes = {id(row): lost for row in bookings.rows if (lost := records.fit(row, org_id))}
+        self._warn(organization, bookings, changes)
+        synced_at = memory.later_than(self._last_reads.get(org_id), datetime.now(timezone.utc))
         requests, read = organization.call.requests, len(bookings.rows)
         outcome = Outcome(READ, synced_at, None, requests, read, bookings_sent=0, full_windows=bookings.full)
         if APPOINTMENTS not in self._selected:
@@ -273,20 +243,19 @@ class Sync:
             return
         delivery = memory.compare(bookings, self._state.of(org_id), self._config.statuses, synced_at)
         self._report.read(org_id, replace(outcome, bookings_sent=len(delivery.rows), claim=delivery.claim))
-        cursor_value = utc_text(synced_at)
-        changes_by_row = {id(row): changes for row, changes in changed}
+        cursor_value = records.utc_text(synced_at)
         for row in delivery.rows:
-            row[CURSOR_FIELD] = cursor_value
-            yield _record(APPOINTMENTS, row, changes_by_row.get(id(row), ()))
+            row[records.CURSOR_FIELD] = cursor_value
+            yield _record(APPOINTMENTS, row, changes.get(id(row), ()))
         if not self._forgets:
             self._state.keep(org_id, delivery.seen, delivered=bool(delivery.rows))
             if state := self._state.due():
                 yield self._saved(APPOINTMENTS, state)
 
-    def _organization_rows(self) -> Iterator[AirbyteMessage]:
+    def _organization_rows(self) -> Iterator[protocol.AirbyteMessage]:
         if self._first != ORGANIZATIONS:
-            yield _status(ORGANIZATIONS, AirbyteStreamStatus.STARTED)
-        yield _status(ORGANIZATIONS, AirbyteStreamStatus.RUNNING)
+            yield _status(ORGANIZATIONS, protocol.AirbyteStreamStatus.STARTED)
+        yield _status(ORGANIZATIONS, protocol.AirbyteStreamStatus.RUNNING)
         for org_id in self._config.org_ids:
             outcome = self._report.outcomes[org_id]
             seen = self._state.of(org_id)
@@ -296,38 +265,47 @@ class Sync:
                 self._last_reads[org_id] = outcome.at
         yield from self._end(ORGANIZATIONS, memory.organizations_state(self._last_reads))
 
-    def _end(self, stream: str, state: Mapping[str, Any] | None) -> Iterator[AirbyteMessage]:
+    def _end(self, stream: str, state: Mapping[str, Any] | None) -> Iterator[protocol.AirbyteMessage]:
         """The stream's last state and status."""
-        if self._selected[stream].sync_mode is SyncMode.full_refresh:
+        if self._selected[stream].sync_mode is protocol.SyncMode.full_refresh:
             state = {NO_CURSOR_STATE_KEY: True}
         if state is not None:
             yield self._saved(stream, state)
         failed = stream == self._first and self._report.closing_error()
-        yield _status(stream, AirbyteStreamStatus.INCOMPLETE if failed else AirbyteStreamStatus.COMPLETE)
+        yield _status(
+            stream, protocol.AirbyteStreamStatus.INCOMPLETE if failed else protocol.AirbyteStreamStatus.COMPLETE
+        )
 
-    def _saved(self, stream: str, state: Mapping[str, Any]) -> AirbyteMessage:
+    def _saved(self, stream: str, state: Mapping[str, Any]) -> protocol.AirbyteMessage:
         self._state_bytes[stream] = len(orjson.dumps(state))
-        saved = AirbyteStreamState(StreamDescriptor(name=stream), AirbyteStateBlob(state))
-        return AirbyteMessage(type=Type.STATE, state=AirbyteStateMessage(AirbyteStateType.STREAM, saved))
+        saved = protocol.AirbyteStreamState(protocol.StreamDescriptor(name=stream), protocol.AirbyteStateBlob(state))
+        return protocol.AirbyteMessage(
+            type=protocol.Type.STATE, state=protocol.AirbyteStateMessage(protocol.AirbyteStateType.STREAM, saved)
+        )
 
     def _note_limit(self, limit: int) -> None:
         if limit < self._limit:
             self._limit = limit
             self._logger.info(f"Ravan refuses to return {MAX_LIMIT} rows at once. This sync requests {limit} at most.")
 
-    def _warn(self, organization: Organization, bookings: Bookings, lost: Iterable[Loss]) -> None:
-        sentences = organization.warnings
-        if count := bookings.anonymous:
-            sentences.append(f"{count} rows have no id. They are delivered, but can't be told apart by primary key.")
+    def _warn(self, organization: Organization, bookings: Bookings, changes: Mapping[int, Iterable[Change]]) -> None:
+        """Log the oddities of an organization's rows; ``changes`` are what :func:`records.fit` returned, by row."""
+        sentences, count = organization.warnings, len(bookings.rows)
+        if bookings.anonymous:
+            sentences.append(
+                f"{bookings.anonymous} rows have no id. They are delivered, but can't be told apart by primary key."
+            )
         if bookings.left_out:
             sentences.append(
-                f"Ravan returned several rows for {len(bookings.left_out)} of {len(bookings.rows)} bookings. The row "
-                "whose attendee_email is first in alphabetical order is delivered; "
+                f"Ravan returned several rows for {len(bookings.left_out)} of {count} bookings. The row whose "
+                "attendee_email is first in alphabetical order is delivered; "
                 f"{sum(bookings.left_out.values())} are not."
             )
-        for loss in lost:
-            first = "has no id" if loss.first is None else f"is booking {failures.clean(loss.first, ID_LENGTH)}"
-            sentence = _LOSSES[loss.change].format(field=loss.field, rows=f"{loss.rows} of {len(bookings.rows)} rows")
+        for change in dict.fromkeys(change for lost in changes.values() for change in lost):
+            rows = [row for row in bookings.rows if change in changes.get(id(row), ())]
+            uid = records.identity(rows[0])
+            first = f"is booking {failures.clean(uid, ID_LENGTH)}" if uid else "has no id"
+            sentence = _LOSSES[change.change].format(field=change.field, rows=f"{len(rows)} of {count} rows")
             sentences.append(f"{sentence} The first of them {first}.")
         for sentence in dict.fromkeys(sentences):
             self._logger.warning(f"Organization {organization.org_id}: {sentence}")
@@ -356,18 +334,15 @@ class Sync:
 
 
 _LOSSES = {
-    NULLED: "{field} is null in {rows}, because the values sent do not fit the column's type.",
-    TRUNCATED: "A part of {field} was replaced or cut in {rows}, because databases can't store it.",
+    records.NULLED: "{field} is null in {rows}, because the values sent do not fit the column's type.",
+    records.TRUNCATED: "A part of {field} was replaced or cut in {rows}, because databases can't store it.",
 }
 
 
 def lowers_limit(reading: Reading, failure: OrganizationFailure) -> bool:
     """Lower the limit of a reading if the API may have refused it, and return whether to request again."""
-    is_bad_request = failure.facts.status == _HTTP_BAD_REQUEST
-    if not (is_bad_request and failure.kind in LIMIT_REFUSALS and reading.may_lower_limit):
-        return False
-    reading.lower_limit()
-    return True
+    is_refusal = failure.facts.status == _HTTP_BAD_REQUEST and failure.kind in LIMIT_REFUSALS
+    return is_refusal and reading.lower_limit()
 
 
 def warn_not_understood(logger: logging.Logger, problem: str) -> None:
@@ -378,15 +353,15 @@ def warn_not_understood(logger: logging.Logger, problem: str) -> None:
     )
 
 
-def _overwrites(stream: ConfiguredAirbyteStream) -> bool:
+def _overwrites(stream: protocol.ConfiguredAirbyteStream) -> bool:
     """Whether the destination replaces its table with the records of this sync.
 
     A refresh that removes earlier records raises the least generation that is kept to the current one. PyAirbyte sends
     both in every catalog, and merges the records of an incremental sync; the platform offers no incremental sync that
     overwrites.
     """
-    if stream.destination_sync_mode is DestinationSyncMode.overwrite:
-        return stream.sync_mode is SyncMode.full_refresh
+    if stream.destination_sync_mode is protocol.DestinationSyncMode.overwrite:
+        return stream.sync_mode is protocol.SyncMode.full_refresh
     return bool(stream.minimum_generation_id) and stream.minimum_generation_id == stream.generation_id
 
 
@@ -402,17 +377,17 @@ def _oddities(response: Response) -> Iterator[str]:
         )
 
 
-def _record(stream: str, data: dict[str, Any], changes: Iterable[Change] = ()) -> AirbyteMessage:
-    record = AirbyteRecordMessage(stream=stream, data=data, emitted_at=time.time_ns() // 1_000_000)
+def _record(stream: str, data: dict[str, Any], changes: Iterable[Change] = ()) -> protocol.AirbyteMessage:
+    record = protocol.AirbyteRecordMessage(stream=stream, data=data, emitted_at=time.time_ns() // 1_000_000)
     if changes:
-        why = Reason.SOURCE_SERIALIZATION_ERROR
-        record.meta = AirbyteRecordMessageMeta(
-            [AirbyteRecordMessageMetaChange(name, ChangeType(change), why) for name, change in changes]
+        why = _untyped.Reason.SOURCE_SERIALIZATION_ERROR
+        record.meta = _untyped.AirbyteRecordMessageMeta(
+            [_untyped.AirbyteRecordMessageMetaChange(name, _untyped.Change(change), why) for name, change in changes]
         )
-    return AirbyteMessage(type=Type.RECORD, record=record)
+    return protocol.AirbyteMessage(type=protocol.Type.RECORD, record=record)
 
 
 def _status(
-    stream: str, status: AirbyteStreamStatus, reasons: list[AirbyteStreamStatusReason] | None = None
-) -> AirbyteMessage:
-    return as_airbyte_message(StreamDescriptor(name=stream), status, reasons)
+    stream: str, status: protocol.AirbyteStreamStatus, reasons: list[protocol.AirbyteStreamStatusReason] | None = None
+) -> protocol.AirbyteMessage:
+    return as_airbyte_message(protocol.StreamDescriptor(name=stream), status, reasons)

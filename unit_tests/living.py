@@ -38,8 +38,8 @@ def read(
     """Read an account as the connector would, with what happens between two requests."""
     reading = Reading(tuple(statuses), before)
     while not reading.is_done:
-        if reading.limit > (account.largest_limit or reading.limit) and reading.may_lower_limit:
-            reading.lower_limit()
+        if reading.limit > (account.largest_limit or reading.limit) and reading.lower_limit():
+            pass
         elif account.rule(reading.next) is None:
             assert reading.may_refuse
             reading.refuse()

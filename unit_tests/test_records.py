@@ -21,7 +21,6 @@ from source_ravan_calcom.bookings.records import (
     NULLED,
     TRUNCATED,
     Change,
-    Loss,
     as_integer,
     as_text,
     as_time,
@@ -30,7 +29,6 @@ from source_ravan_calcom.bookings.records import (
     fit,
     identity,
     is_dead,
-    losses,
     moment,
     utc_text,
 )
@@ -348,14 +346,6 @@ def test_what_a_row_lost_is_returned_by_column():
         Change("duration_minutes", NULLED),
     )
     assert (row["attendee_name"], row["status"]) == ("A\N{REPLACEMENT CHARACTER}", "5")
-
-
-def test_losses_are_summed_up_by_column_with_the_first_booking():
-    nulled, truncated = Change("start_time", NULLED), Change("attendee_name", TRUNCATED)
-    changed = [({"id": "a"}, [truncated]), ({"id": "b"}, [nulled, truncated]), ({}, [nulled])]
-    assert losses(changed) == [Loss("attendee_name", TRUNCATED, 2, "a"), Loss("start_time", NULLED, 2, "b")]
-    assert losses([({"id": ""}, [nulled])]) == [Loss("start_time", NULLED, 1, None)]
-    assert losses([]) == []
 
 
 TEXTS = st.text(

@@ -351,15 +351,15 @@ def test_a_refused_limit_is_lowered_before_any_response():
     before = seen_of(account)
     assert before.limit == 100
     reading = Reading((), before)
-    assert (reading.limit, reading.may_lower_limit) == (100, False)
-    assert (Reading((), limit=100).limit, Reading((), limit=100).may_lower_limit) == (100, False)
+    assert (reading.limit, reading.lower_limit()) == (100, False)
+    assert not Reading((), limit=100).lower_limit()
 
 
 def test_a_limit_is_not_lowered_after_a_response_with_it():
     reading = Reading(())
-    assert reading.may_lower_limit
     reading.take([], START, START)
-    assert not reading.may_lower_limit
+    assert (reading.lower_limit(), reading.limit) == (False, 200)
+    assert Reading(()).lower_limit()
 
 
 def test_a_limit_that_was_not_the_reason_of_a_refusal_is_used_again():
@@ -367,7 +367,8 @@ def test_a_limit_that_was_not_the_reason_of_a_refusal_is_used_again():
     assert reading.next == "unconfirmed"
     reading.lower_limit()
     reading.refuse()
-    assert (reading.next, reading.limit, reading.may_lower_limit) == ("recurring", 200, True)
+    assert (reading.next, reading.limit) == ("recurring", 200)
+    assert reading.lower_limit()
 
 
 # The rows.

@@ -244,24 +244,6 @@ def fit(row: Row, org_id: str) -> tuple[Change, ...]:
     return tuple(changes)
 
 
-class Loss(NamedTuple):
-    """The losses of one organization's rows in one column."""
-
-    field: str
-    change: str  # NULLED or TRUNCATED
-    rows: int
-    first: str | None  # the first one's identity
-
-
-def losses(changed: Iterable[tuple[Row, Iterable[Change]]]) -> list[Loss]:
-    """Sum up by column what :func:`fit` returned for the rows of one organization."""
-    rows: dict[Change, list[Row]] = defaultdict(list)
-    for row, changes in changed:
-        for change in changes:
-            rows[change].append(row)
-    return [Loss(*change, len(found), identity(found[0])) for change, found in rows.items()]
-
-
 def distinct(rows: Sequence[Row]) -> tuple[dict[Key, Row], dict[str, int]]:
     """Keep one row of each booking in one response.
 

@@ -278,14 +278,12 @@ class Reading:
         """Whether the API may refuse the next request: one for a window that the user did not choose."""
         return not self._chosen and self.next is not UNFILTERED
 
-    @property
-    def may_lower_limit(self) -> bool:
-        """Whether a refused request may be repeated with a lower limit: before any response with this one."""
-        return self.limit > LOWER_LIMIT and not self._evidence
-
-    def lower_limit(self) -> None:
-        """Go on with the lower limit after a refusal."""
+    def lower_limit(self) -> bool:
+        """Request fewer rows from now on; ``False`` if the limit was taken before, or is low already."""
+        if self.limit <= LOWER_LIMIT or self._evidence:
+            return False
         self.limit = LOWER_LIMIT
+        return True
 
     def take(self, rows: list[Row], at: datetime, began: datetime) -> None:
         """Take the response to the request for :attr:`next`.
