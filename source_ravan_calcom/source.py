@@ -22,7 +22,7 @@ from airbyte_cdk.sources import Source
 from airbyte_cdk.utils import AirbyteTracedException
 from airbyte_cdk.utils.airbyte_secrets_utils import add_to_secrets
 
-from source_ravan_calcom.check import Check
+from source_ravan_calcom.check import check
 from source_ravan_calcom.config import Config, InvalidConfig, connection_specification, load, read_file
 from source_ravan_calcom.ravan.failures import clean
 from source_ravan_calcom.sync import PRIMARY_KEYS, Sync, catalog, warn_not_understood
@@ -48,7 +48,7 @@ class SourceRavanCalcom(Source):
 
     def check(self, logger: logging.Logger, config: Mapping[str, Any]) -> AirbyteConnectionStatus:
         """Send one request to every organization, and report the organizations that can't be read."""
-        return Check(_cautioned(config, logger), logger).status()
+        return check(_cautioned(config, logger), logger)
 
     def discover(self, logger: logging.Logger, config: Mapping[str, Any]) -> AirbyteCatalog:
         """Return the two streams; no request is needed for them."""
