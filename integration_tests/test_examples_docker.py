@@ -76,7 +76,7 @@ def another_users(config: Path) -> None:
     ("mistake", "sentence"),
     [
         (no_config, "config.json can't be read: No such file or directory."),
-        (wrong_type, "Organization IDs (org_ids) is “one”, but must be a list."),
+        (wrong_type, "Organization IDs (org_ids) must be a list."),
         (another_users, f"config.json can't be read: user ID {os.getuid()}, the connector's, needs read permission."),
     ],
     ids=lambda value: getattr(value, "__name__", ""),

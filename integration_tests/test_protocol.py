@@ -146,9 +146,9 @@ def test_bad_settings_are_refused_in_one_go_without_a_request(connector, sandbox
     for sentence in (
         "Access Token (access_token) is incomplete, or holds a line break",
         "Organization IDs (org_ids) entry 1 holds no organization ID.",
-        "Booking Statuses (statuses) entry 1 is “accepted”, but can only be",
+        "Booking Statuses (statuses) entry 1 can only be",
         "accepted is a value of the status column.",
-        "Concurrent Requests (num_workers) is “many”, but must be a whole number from 1 to 50.",
+        "Concurrent Requests (num_workers) must be a whole number from 1 to 50.",
         "Unknown setting org_id; did you mean Organization IDs (org_ids)?",
     ):
         assert sentence in said

@@ -262,7 +262,7 @@ def test_what_can_not_begin_is_refused_in_a_sentence(tmp_path):
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        ('{\n"access_token": "a.b.c",\n"org_ids": ["one",]\n}', "at line 3, column 18: remove this comma"),
+        ('{\n"access_token": "a.b.c",\n"org_ids": ["one",]\n}', "Trailing comma at line 3, column 18"),
         ({"access_token": "a.b.c"}, "Organization IDs (org_ids) is missing."),
         ({"access_token": "a b", "org_ids": ["one"]}, "Access Token (access_token) is "),
     ],

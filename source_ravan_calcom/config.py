@@ -7,20 +7,17 @@ import difflib
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 FAIL, SKIP = "fail", "skip"  # of Failing Organizations
 SOON = timedelta(days=7)  # so long before a token expires, a caution says so
-SHOWN_LENGTH = 60  # characters of a refused value that are repeated
+SHOWN_LENGTH = 200  # characters of refused text that are repeated
 
-# Every default that API URL has had, the current one last. Airbyte stores the default in each source: append a new one
-# here when spec.json gets it, and sources that store an earlier one use the new one.
-API_URLS = ("https://api.ravan.ai",)
 # The hosts that requests reach unencrypted and without a proxy; the last two lead out of a container.
 THIS_MACHINE = ("localhost", "127.0.0.1", "[::1]", "host.docker.internal", "host.containers.internal")
 NOT_FILTERS = ("accepted", "pending", "rejected", "awaiting_host")  # values of the status column
@@ -28,7 +25,6 @@ NOT_FILTERS = ("accepted", "pending", "rejected", "awaiting_host")  # values of 
 _API_URL = re.compile(r"(https?)://([\w.-]+|\[[\da-f:.]+])(:\d{1,5})?(/[^\s?#]*)?", re.IGNORECASE)
 _BEARER = re.compile(r"\ABearer(?:\s+|\Z)", re.IGNORECASE)
 _TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")  # RFC 6750; no encoder of logs rewrites it, so it is always masked
-_JWT_BEGINS = "eyJ"
 # Lists of IDs are pasted from sheets, JSON and mails, with invisible spaces, quotes and brackets.
 _SEPARATORS = re.compile(r"[\s,;\u200b\u2060\ufeff]+")
 _WRAPPING = "\"'`“”„‘’‚«»‹›[](){}<>"  # noqa: RUF001
@@ -47,14 +43,9 @@ def connection_specification() -> Mapping[str, Any]:
     return specification["connectionSpecification"]
 
 
-def title(name: str) -> str:
-    """Return a setting's title, as the UI shows it: ``Organization IDs``."""
-    return str(connection_specification()["properties"][name]["title"])
-
-
 def label(name: str) -> str:
     """Return a setting's title and key, as sentences name it: ``Organization IDs (org_ids)``."""
-    return f"{title(name)} ({name})"
+    return f"{connection_specification()['properties'][name]['title']} ({name})"
 
 
 def in_words(at: datetime) -> str:
@@ -97,23 +88,24 @@ class Config:
             if value is None and name in specification["required"]:
                 problems.append(f"{label(name)} is missing.")
             try:
-                values[name] = None if value is None else _READERS[name](label(name), value, field)
+                typed = None if value is None else _typed(label(name), value, field)
+                values[name] = _READERS[name](label(name), typed) if typed and name in _READERS else typed
             except InvalidConfig as error:
                 problems.append(str(error))
         cautions = [*_unknown(settings)]
         if problems:
-            raise InvalidConfig(" ".join((*problems, *cautions)))
+            raise InvalidConfig(" ".join(problems + cautions))
         expires = token_expiry(values["access_token"])
         return cls(**values, token_expires_at=expires, cautions=(*cautions, *_expiry(expires)))
 
     def as_settings(self) -> dict[str, Any]:
         """Return the settings that were parsed, normalised, without those that are empty."""
-        values = {name: getattr(self, name) for name in _READERS}
+        values = {name: getattr(self, name) for name in connection_specification()["properties"]}
         return {name: [*value] if isinstance(value, tuple) else value for name, value in values.items() if value}
 
     @property
     def host(self) -> str:
-        """The API's host and port, for messages."""
+        """The API's host and port."""
         return self.api_url.split("/")[2]
 
     @property
@@ -140,16 +132,14 @@ def token_expiry(token: str) -> datetime | None:
 def _expiry(ends: datetime | None) -> Iterator[str]:
     now = datetime.now(timezone.utc)
     if ends and ends < now:  # not refused: this machine's clock may be wrong, and the API decides
-        yield (
-            f"{label('access_token')} expired on {in_words(ends)}, by this machine's clock. "
-            "Paste a new token into it if Ravan refuses this one."
-        )
+        remedy = "Paste a new token into it if Ravan refuses this one."
+        yield f"{label('access_token')} expired on {in_words(ends)}, by this machine's clock. {remedy}"
     elif ends and ends < now + SOON:
         yield f"{label('access_token')} expires on {in_words(ends)}. Paste a new token into it before then."
 
 
 def _unknown(settings: Mapping[str, Any]) -> Iterator[str]:
-    known = list(connection_specification()["properties"])
+    known = connection_specification()["properties"]
     for name in settings:
         if name not in known and not name.startswith("__"):  # Airbyte's own begin so
             close = difflib.get_close_matches(name.lower(), known, n=1)
@@ -157,142 +147,85 @@ def _unknown(settings: Mapping[str, Any]) -> Iterator[str]:
             yield f"Unknown setting {one_line(name, SHOWN_LENGTH)}{hint}"
 
 
-# A reader takes the subject of its sentences, a value, and the part of the spec that describes the value.
-# It returns the value as the connector uses it, or raises InvalidConfig.
-Field = Mapping[str, Any]
-Reader = Callable[[str, Any, Field], Any]
-
-
-def _refused(subject: str, value: Any, problem: str) -> InvalidConfig:
-    showable = isinstance(value, (str, int, float)) and _JWT_BEGINS not in str(value)
-    shown = f" is “{one_line(str(value), SHOWN_LENGTH)}”, but" if showable else ""
-    return InvalidConfig(f"{subject}{shown} {problem}.")
-
-
-def _text(subject: str, value: Any, field: Field) -> str:
+def _typed(subject: str, value: Any, field: Mapping[str, Any]) -> Any:
+    """Check a value against its part of the spec. ``subject`` names it in sentences."""
+    if field["type"] == "array":
+        if not isinstance(value, list):
+            raise InvalidConfig(f"{subject} must be a list.")
+        entries = [_typed(f"{subject} entry {n}", each, field["items"]) for n, each in enumerate(value, start=1)]
+        return tuple(dict.fromkeys(entries))
+    if field["type"] == "integer":
+        least, most = field["minimum"], field["maximum"]
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or value % 1 or not least <= value <= most:
+            raise InvalidConfig(f"{subject} must be a whole number from {least} to {most}.")
+        return int(value)
+    if value not in field.get("enum", [value]):
+        *others, last = field["enum"]
+        hint = f"; {value} is a value of the status column" if value in NOT_FILTERS else ""
+        raise InvalidConfig(f"{subject} can only be {', '.join(others)} or {last}{hint}.")
     if not isinstance(value, str):
-        raise _refused(subject, None if field.get("airbyte_secret") else value, "must be a text")
+        raise InvalidConfig(f"{subject} must be a text.")
+    if not re.search(field.get("pattern", ""), value):  # only the entries of org_ids have a pattern
+        raise InvalidConfig(f"{subject} holds no organization ID.")
     return value.strip()
 
 
-def _whole_number(subject: str, value: Any, field: Field) -> int:
-    least, most = field["minimum"], field["maximum"]
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not is_number or value % 1 or not least <= value <= most:
-        raise _refused(subject, value, f"must be a whole number from {least} to {most}")
-    return int(value)
-
-
-def _choice(subject: str, value: Any, field: Field) -> str:
-    *others, last = field["enum"]
-    if value not in field["enum"]:
-        hint = f"; {value} is a value of the status column" if value in NOT_FILTERS else ""
-        raise _refused(subject, value, f"can only be {', '.join(others)} or {last}{hint}")
-    return str(value)
-
-
-def _list(subject: str, values: Any, field: Field, read: Reader) -> tuple[Any, ...]:
-    if not isinstance(values, list):
-        raise _refused(subject, values, "must be a list")
-    taken, problems = [], []
-    for number, value in enumerate(values, start=1):
-        try:
-            taken.append(read(f"{subject} entry {number}", value, field["items"]))
-        except InvalidConfig as error:
-            problems.append(str(error))
-    if problems:
-        raise InvalidConfig(" ".join(problems))
-    return tuple(dict.fromkeys(taken))
-
-
-def _access_token(subject: str, value: Any, field: Field) -> str:
-    token = _BEARER.sub("", _text(subject, value, field))
+def _access_token(subject: str, value: str) -> str:
+    token = _BEARER.sub("", value)
     if not _TOKEN.fullmatch(token):
-        raise InvalidConfig(
-            f"{subject} is incomplete, or holds a line break, a space or another character that a token never has. "
-            "Copy it again from Ravan, in one piece."
-        )
+        problem = "is incomplete, or holds a line break, a space or another character that a token never has"
+        raise InvalidConfig(f"{subject} {problem}. Copy it again from Ravan, in one piece.")
     return token
 
 
-def _org_ids(subject: str, value: Any, field: Field) -> tuple[str, ...]:
+def _org_ids(subject: str, entries: Iterable[str]) -> tuple[str, ...]:
+    pieces = (piece.strip(_WRAPPING) for piece in _SEPARATORS.split(" ".join(entries)))
+    org_ids = [piece for piece in pieces if piece]
+    if any(org_id.startswith("eyJ") for org_id in org_ids):  # as every JWT
+        raise InvalidConfig(f"{subject} holds an access token, which belongs in {label('access_token')}.")
+    if wrong := ", ".join(f"“{org_id}”" for org_id in org_ids if not _ORG_ID.fullmatch(org_id)):
+        raise InvalidConfig(f"{subject} holds text that can't be an organization ID: {one_line(wrong, SHOWN_LENGTH)}.")
     spellings: dict[str, str] = {}
-    for org_id in (org_id for entry in _list(subject, value, field, _org_ids_in) for org_id in entry):
+    for org_id in org_ids:
         if spellings.setdefault(org_id.lower(), org_id) != org_id:
             raise InvalidConfig(f"{subject} holds “{org_id}” twice, in upper and lower case. Remove one.")
     return tuple(spellings.values())
 
 
-def _org_ids_in(subject: str, value: Any, field: Field) -> tuple[str, ...]:
-    pieces = _SEPARATORS.split(_text(subject, value, field))
-    org_ids = tuple(filter(None, (piece.strip(_WRAPPING) for piece in pieces)))
-    if not org_ids:
-        raise InvalidConfig(f"{subject} holds no organization ID.")
-    if any(org_id.startswith(_JWT_BEGINS) for org_id in org_ids):
-        raise InvalidConfig(f"{subject} holds an access token, which belongs in {label('access_token')}.")
-    wrong = ", ".join(f"“{org_id}”" for org_id in org_ids if not _ORG_ID.fullmatch(org_id))
-    if wrong:
-        raise InvalidConfig(f"{subject} holds text that can't be an organization ID: {one_line(wrong, SHOWN_LENGTH)}.")
-    return org_ids
-
-
-def _api_url(subject: str, value: Any, field: Field) -> str:
-    url = _text(subject, value, field).rstrip("/")
+def _api_url(subject: str, value: str) -> str:
+    url = value.rstrip("/")
     match = _API_URL.fullmatch(url)
     if not match or (match[1].lower() == "http" and match[2].lower() not in THIS_MACHINE):
         # The value is not shown: it may hold a password.
-        raise InvalidConfig(f"{subject} must be an address like {field['default']}; http is only for this machine.")
-    return str(field["default"]) if url in API_URLS else url
+        raise InvalidConfig(f"{subject} must be an address like https://api.ravan.ai; http is only for this machine.")
+    return url
 
 
-_READERS: Mapping[str, Reader] = {
-    "access_token": _access_token,
-    "org_ids": _org_ids,
-    "statuses": partial(_list, read=_choice),
-    "agent_id": _text,
-    "failing_organizations": _choice,
-    "num_workers": _whole_number,
-    "api_url": _api_url,
-}
+_READERS = {"access_token": _access_token, "org_ids": _org_ids, "api_url": _api_url}
+
+
+def read_file(path: str | Path, noun: str) -> bytes:
+    """Read a file, or raise InvalidConfig, which names it “the ``noun`` file”."""
+    try:
+        return Path(path).read_bytes()
+    except PermissionError:
+        reason = f"user ID {os.geteuid()}, the connector's, needs read permission"
+    except OSError as error:
+        reason = str(error.strerror)
+    raise InvalidConfig(f"The {noun} file {path} can't be read: {reason}.")
 
 
 def load(path: str | Path, noun: str = "configuration") -> Any:
-    """Read a JSON file, or raise InvalidConfig, which names it “the ``noun`` file” and repeats nothing of it."""
-    file = f"The {noun} file {path}"
+    """Read a JSON file, or raise InvalidConfig, which repeats nothing of its content."""
+    content = read_file(path, noun)
     try:
-        content = Path(path).read_bytes()
-        return json.loads(content.decode(json.detect_encoding(content)))
-    except OSError as error:
-        denied = isinstance(error, PermissionError)
-        reason = f"user ID {os.geteuid()}, the connector's, needs read permission" if denied else error.strerror
-        raise InvalidConfig(f"{file} can't be read: {reason}.") from None
+        return json.loads(content)
     except json.JSONDecodeError as error:
-        at, mistake = _json_mistake(error.doc, error.pos, error.msg)
-        line, column = error.doc.count("\n", 0, at) + 1, at - error.doc.rfind("\n", 0, at)
-        raise InvalidConfig(f"{file} is not valid JSON at line {line}, column {column}: {mistake}.") from None
+        # Before Python 3.13 the parser points behind a trailing comma.
+        before = len(error.doc[: error.pos].rstrip().removesuffix(","))
+        if comma := re.compile(r"\s*(,)\s*[}\]]").match(error.doc, before):
+            error = json.JSONDecodeError("Trailing comma", error.doc, comma.start(1))
+        mistake = f": {error.msg.removesuffix(' at')} at line {error.lineno}, column {error.colno}"
     except (ValueError, RecursionError):
-        raise InvalidConfig(f"{file} is not valid JSON in UTF-8.") from None
-
-
-_MISSING = "a comma or a bracket is missing here"
-_JSON_MISTAKES = (  # the parser's message, the text at its position, and what a person is told; the first that matches
-    ("", r"\s*\Z", "the file ends here, too early"),
-    ("", r"['‘’“”„`]", 'text stands in straight double quotes (")'),  # noqa: RUF001
-    ("", r"//|/\*|#", "JSON has no comments, remove this one"),
-    ("Expecting ','", "", _MISSING),
-    ("Expecting ':'", "", "a colon is missing here"),
-    ("Expecting", "", "a name or a value is expected here; text stands in double quotes"),
-    ("Invalid control|Unterminated", "", "text needs a closing quote on the same line, and can't hold a tab"),
-    ("Extra data", "", "the file must end here, remove the rest"),
-    ("", "", "the JSON is damaged here"),
-)
-
-
-def _json_mistake(text: str, at: int, message: str) -> tuple[int, str]:
-    """Return where a mistake is, and what it is. The parser points behind a wrong or a missing comma."""
-    before = len(text[:at].rstrip())
-    comma = at if text.startswith(",", at) else max(before - 1, 0)
-    if re.match(r",\s*[}\]]", text[comma:]):
-        return comma, "remove this comma, nothing follows it"
-    mistake = next(row[2] for row in _JSON_MISTAKES if re.match(row[0], message) and re.match(row[1], text[at:]))
-    return (before if mistake is _MISSING else at), mistake
+        mistake = " in UTF-8"
+    raise InvalidConfig(f"The {noun} file {path} is not valid JSON{mistake}.")

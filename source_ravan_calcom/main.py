@@ -13,18 +13,15 @@ from importlib.metadata import version
 from typing import Any, NoReturn
 
 NAME = "source-ravan-calcom"
-DISTRIBUTION = "airbyte-source-ravan-calcom"
-USAGE_ERROR = 2
-"""Exit code of a wrong call; argparse's own."""
+USAGE_ERROR = 2  # exit code of a wrong call; argparse's own
 
 HELP = f"""\
 usage: {NAME} VERB [OPTIONS]
 
-  {NAME} spec                                              print the settings
-  {NAME} check    --config FILE                            request every organization once
-  {NAME} discover --config FILE                            print the streams
-  {NAME} read     --config FILE --catalog FILE [--state FILE]
-                                                                    print records and states
+  {NAME} spec                                                   print the settings
+  {NAME} check    --config FILE                                 request every organization once
+  {NAME} discover --config FILE                                 print the streams
+  {NAME} read     --config FILE --catalog FILE [--state FILE]   print records and states
   {NAME} --version
 
 Every line that is printed is one message of the Airbyte protocol. --debug prints more of them.
@@ -55,7 +52,7 @@ def run() -> None:
 def main(arguments: list[str]) -> int:
     """Run one verb and return the exit code."""
     if arguments[:1] == ["--version"]:
-        print(f"{NAME} {version(DISTRIBUTION)}")  # noqa: T201
+        print(f"{NAME} {version('airbyte-source-ravan-calcom')}")  # noqa: T201
         return 0
     if not arguments or {"-h", "--help"} & {*arguments}:  # of a verb, too: the CDK's names options of low-code sources
         print(HELP, end="", file=sys.stdout if arguments else sys.stderr)
@@ -78,8 +75,7 @@ def main(arguments: list[str]) -> int:
         raise
     except AirbyteTracedException as error:
         message = error.as_sanitized_airbyte_message()
-        if arguments[0] == "check":
-            # A check must end with a connection status.
+        if arguments[0] == "check":  # must end with a connection status
             message = error.as_connection_status_message() or message
         elif message.trace and message.trace.error:
             message.trace.error.stack_trace = None  # the message already states the cause
@@ -92,8 +88,5 @@ def main(arguments: list[str]) -> int:
 
 
 def _leave(number: int, frame: Any = None) -> NoReturn:
-    """End at once on a signal. The line that is being printed may be cut; those before it are whole.
-
-    An exception could be raised at any line, and the exit could then block on a stalled reader.
-    """
+    """End at once: an exception could be raised at any line, and the exit could then block on a stalled reader."""
     os._exit(128 + number)

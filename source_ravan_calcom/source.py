@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from airbyte_cdk.models import (
@@ -12,20 +13,17 @@ from airbyte_cdk.models import (
     AirbyteMessage,
     AirbyteStateMessage,
     AirbyteStateMessageSerializer,
-    AirbyteStateType,
     ConfiguredAirbyteCatalog,
     ConfiguredAirbyteCatalogSerializer,
     ConfiguredAirbyteStream,
-    DestinationSyncMode,
     FailureType,
-    SyncMode,
 )
 from airbyte_cdk.sources import Source
 from airbyte_cdk.utils import AirbyteTracedException
 from airbyte_cdk.utils.airbyte_secrets_utils import add_to_secrets
 
-from source_ravan_calcom.check import Check
-from source_ravan_calcom.config import Config, InvalidConfig, connection_specification, load
+from source_ravan_calcom.check import check
+from source_ravan_calcom.config import Config, InvalidConfig, connection_specification, load, read_file
 from source_ravan_calcom.ravan.failures import clean
 from source_ravan_calcom.sync import PRIMARY_KEYS, Sync, catalog, warn_not_understood
 
@@ -42,11 +40,7 @@ class SourceRavanCalcom(Source):
         return NAME
 
     def configure(self, config: Mapping[str, Any], temp_dir: str) -> Mapping[str, Any]:
-        """Return the settings as the connector uses them, not written into ``temp_dir``: they hold the token.
-
-        Raises:
-            AirbyteTracedException: A config error that names every setting that can't be used.
-        """
+        """Return the settings normalised, or raise a config error. They hold the token, so they are not written."""
         parsed = _or_refused(Config.parse, config)
         # Keep unknown settings, so that each verb can warn about them.
         known = connection_specification()["properties"]
@@ -54,7 +48,7 @@ class SourceRavanCalcom(Source):
 
     def check(self, logger: logging.Logger, config: Mapping[str, Any]) -> AirbyteConnectionStatus:
         """Send one request to every organization, and report the organizations that can't be read."""
-        return Check(_cautioned(config, logger), logger).status()
+        return check(_cautioned(config, logger), logger)
 
     def discover(self, logger: logging.Logger, config: Mapping[str, Any]) -> AirbyteCatalog:
         """Return the two streams; no request is needed for them."""
@@ -68,21 +62,15 @@ class SourceRavanCalcom(Source):
         catalog: ConfiguredAirbyteCatalog,
         state: list[AirbyteStateMessage] | None = None,
     ) -> Iterator[AirbyteMessage]:
-        """Read every organization, then report how each was read.
-
-        Raises:
-            AirbyteTracedException: After all organizations that can be read, with a summary of the failures.
-        """
+        """Read every organization that can be read, then raise a summary of the failures, if any."""
         settings = _cautioned(config, logger)
-        selected = _selected(catalog)
-        if selected:
+        if selected := _selected(catalog):
             yield from Sync(settings, selected, _stream_states(state, logger), logger).read()
 
     @classmethod
-    def read_config(cls, config_path: str) -> MutableMapping[str, Any]:
+    def read_config(cls, config_path: str) -> Any:
         """Read the settings' file, or raise a config error that names the file and its mistake."""
-        settings: MutableMapping[str, Any] = _or_refused(load, config_path, "configuration")
-        return settings
+        return _or_refused(load, config_path, "configuration")
 
     @classmethod
     def read_catalog(cls, catalog_path: str) -> ConfiguredAirbyteCatalog:
@@ -90,30 +78,27 @@ class SourceRavanCalcom(Source):
         content = _or_refused(load, catalog_path, "catalog")
         try:
             return ConfiguredAirbyteCatalogSerializer.load(content)
-        except Exception:  # the parser's errors have no common type
-            problem = _catalog_problem(content)
+        except Exception as error:  # the parser's errors have no common type
+            problem = clean(str(error).removeprefix("Schema validation failed:\n- "))  # names the field
+        fields = content if isinstance(content, dict) else {}
+        if "catalog" in fields or '"stream" is a required property' in problem:
+            problem = (
+                "it is what discover printed. A configured catalog, as in the README, says how to sync each stream"
+            )
+        elif not isinstance(fields.get("streams"), list):
+            problem = "it has no list of streams"
         raise _refused(f"The catalog file {catalog_path} is not a configured catalog: {problem}.")
 
     @classmethod
     def read_state(cls, state_path: str) -> list[AirbyteStateMessage]:
-        """Read the state's file. Content that is no state is reported, and everything is read again.
-
-        Raises:
-            AirbyteTracedException: The file can't be read.
-        """
-        if not state_path:
-            return []
+        """Read the state's file, or raise a config error. If it holds no state, all is read again, with a warning."""
+        content = _or_refused(read_file, state_path, "state") if state_path else b"[]"
         try:
-            content = load(state_path, "state")
-            return [AirbyteStateMessageSerializer.load(each) for each in content or ()]
-        except InvalidConfig as error:
-            if isinstance(error.__context__, OSError):
-                raise _refused(str(error)) from None
-            problem = "it is not JSON"
-        except Exception as error:  # the parser's errors have no common type
+            return [AirbyteStateMessageSerializer.load(each) for each in json.loads(content) or ()]
+        except Exception as error:  # the parsers' errors have no common type
             problem = f"it is not a list of the protocol's states ({type(error).__name__})"
-        warn_not_understood(logging.getLogger(f"airbyte.{NAME}"), problem)
-        return []
+            warn_not_understood(logging.getLogger(f"airbyte.{NAME}"), problem)
+            return []
 
 
 def _refused(sentences: str) -> AirbyteTracedException:
@@ -150,42 +135,9 @@ def _stream_states(state: list[AirbyteStateMessage] | None, logger: logging.Logg
     """The saved state of each stream by its name."""
     states: dict[str, Mapping[str, Any]] = {}
     for message in state or ():
-        if message.type is not AirbyteStateType.STREAM or message.stream is None:
-            kind = message.type.value if message.type else "without a type"
-            found = "it names no stream" if message.type is AirbyteStateType.STREAM else f"it is {kind}, not STREAM"
-            warn_not_understood(logger, found)
+        if message.stream is None:
+            warn_not_understood(logger, "it names no stream")
             return {}
         if message.stream.stream_state is not None:
             states[message.stream.stream_descriptor.name] = vars(message.stream.stream_state)
     return states
-
-
-def _catalog_problem(content: Any) -> str:
-    """Why a file is no configured catalog: the stream and its value, if possible."""
-    fields = content if isinstance(content, dict) else {}
-    streams = fields.get("streams")
-    if "catalog" in fields or any("supported_sync_modes" in each for each in _objects(streams)):
-        return (
-            "it is what discover printed. A configured catalog says for each stream how it is synced; the README shows "
-            "one"
-        )
-    if not isinstance(streams, list):
-        return "it has no list of streams"
-    modes = [mode.value for mode in SyncMode]
-    for each in _objects(streams):
-        stream = next(iter(_objects([each.get("stream")])), {})
-        supported = stream.get("supported_sync_modes")
-        given = [("sync_mode", each.get("sync_mode"), modes)]
-        given += [
-            ("destination_sync_mode", each.get("destination_sync_mode"), [mode.value for mode in DestinationSyncMode])
-        ]
-        given += [("supported_sync_modes", mode, modes) for mode in (supported if isinstance(supported, list) else [])]
-        for field, value, known in given:
-            if value not in known:
-                name, shown = clean(str(stream.get("name"))), clean(repr(value))
-                return f"{field} of stream {name} is {shown}, but can only be {' or '.join(known)}"
-    return "a field is missing or has another type than the protocol's"
-
-
-def _objects(values: Any) -> list[dict[str, Any]]:
-    return [each for each in values if isinstance(each, dict)] if isinstance(values, list) else []

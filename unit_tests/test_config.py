@@ -10,7 +10,6 @@ import jwt
 import pytest
 from jsonschema import Draft7Validator
 
-from source_ravan_calcom import config
 from source_ravan_calcom.config import (
     Config,
     InvalidConfig,
@@ -19,7 +18,6 @@ from source_ravan_calcom.config import (
     label,
     load,
     one_line,
-    title,
     token_expiry,
 )
 
@@ -164,17 +162,6 @@ def test_an_address_that_is_no_address_or_would_send_the_token_unencrypted_is_re
     assert refusal(api_url=url) == NOT_AN_ADDRESS
 
 
-def test_a_stored_default_of_an_earlier_version_is_replaced_by_the_default_of_today(monkeypatch):
-    monkeypatch.setattr(config, "API_URLS", ("https://old.example", "https://api.ravan.ai"))
-    assert parsed(api_url="https://old.example/").api_url == "https://api.ravan.ai"
-    assert parsed(api_url="https://old.example/proxy").api_url == "https://old.example/proxy"
-
-
-def test_the_default_address_is_the_last_of_the_table_of_defaults():
-    """A source stores the default: see the comment at API_URLS before changing the default in spec.json."""
-    assert connection_specification()["properties"]["api_url"]["default"] == config.API_URLS[-1]
-
-
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
@@ -184,24 +171,24 @@ def test_the_default_address_is_the_last_of_the_table_of_defaults():
         ({"org_ids": []}, "Organization IDs (org_ids) is missing."),
         ({"org_ids": ""}, "Organization IDs (org_ids) is missing."),
         ({"access_token": 5}, "Access Token (access_token) must be a text."),
-        ({"org_ids": "a"}, "Organization IDs (org_ids) is “a”, but must be a list."),
+        ({"org_ids": "a"}, "Organization IDs (org_ids) must be a list."),
         ({"org_ids": {"a": 1}}, "Organization IDs (org_ids) must be a list."),
         ({"org_ids": ["a", ""]}, "Organization IDs (org_ids) entry 2 holds no organization ID."),
         ({"org_ids": ["a", " []; "]}, "Organization IDs (org_ids) entry 2 holds no organization ID."),
-        ({"org_ids": ["a", 7]}, "Organization IDs (org_ids) entry 2 is “7”, but must be a text."),
+        ({"org_ids": ["a", 7]}, "Organization IDs (org_ids) entry 2 must be a text."),
         ({"org_ids": ["a", ["b"]]}, "Organization IDs (org_ids) entry 2 must be a text."),
         (
             {"org_ids": ["x", "1. a 2. b https://x.example/c - \x00 é"]},
-            "Organization IDs (org_ids) entry 2 holds text that can't be an organization ID: "
+            "Organization IDs (org_ids) holds text that can't be an organization ID: "
             "“1.”, “2.”, “https://x.example/c”, “-”, “ ”, “é”.",
         ),
         (
             {"org_ids": ["a/" * 100]},
-            f"Organization IDs (org_ids) entry 1 holds text that can't be an organization ID: “{'a/' * 29}….",
+            f"Organization IDs (org_ids) holds text that can't be an organization ID: “{'a/' * 99}….",
         ),
         (
             {"org_ids": ["a Bearer eyJs3cret.b.c"]},
-            "Organization IDs (org_ids) entry 1 holds an access token, which belongs in Access Token (access_token).",
+            "Organization IDs (org_ids) holds an access token, which belongs in Access Token (access_token).",
         ),
         (
             {"org_ids": ["aB x", "aB", " Ab"]},
@@ -209,38 +196,26 @@ def test_the_default_address_is_the_last_of_the_table_of_defaults():
         ),
         (
             {"statuses": ["past", "accepted"]},
-            f"Booking Statuses (statuses) entry 2 is “accepted”, but can only be {FILTERS}; "
-            "accepted is a value of the status column.",
+            f"Booking Statuses (statuses) entry 2 can only be {FILTERS}; accepted is a value of the status column.",
         ),
-        ({"statuses": ["Past"]}, f"Booking Statuses (statuses) entry 1 is “Past”, but can only be {FILTERS}."),
+        ({"statuses": ["Past"]}, f"Booking Statuses (statuses) entry 1 can only be {FILTERS}."),
         ({"statuses": [["past"]]}, f"Booking Statuses (statuses) entry 1 can only be {FILTERS}."),
-        ({"statuses": "past"}, "Booking Statuses (statuses) is “past”, but must be a list."),
-        ({"agent_id": 1}, "Agent ID (agent_id) is “1”, but must be a text."),
-        (
-            {"failing_organizations": "ignore"},
-            "Failing Organizations (failing_organizations) is “ignore”, but can only be fail or skip.",
-        ),
+        ({"statuses": "past"}, "Booking Statuses (statuses) must be a list."),
+        ({"agent_id": 1}, "Agent ID (agent_id) must be a text."),
         (
             {"failing_organizations": "eyJs3cret.b.c"},
             "Failing Organizations (failing_organizations) can only be fail or skip.",
         ),
-        (
-            {"failing_organizations": "a\nb" * 30},
-            f"Failing Organizations (failing_organizations) is “{'a ' + 'ba ' * 19}…”, but can only be fail or skip.",
-        ),
-        ({"api_url": 5}, "API URL (api_url) is “5”, but must be a text."),
+        ({"api_url": 5}, "API URL (api_url) must be a text."),
     ],
 )
-def test_a_bad_setting_is_refused_by_title_and_key_with_its_value_where_that_is_not_secret(settings, sentence):
+def test_a_bad_setting_is_refused_by_title_and_key(settings, sentence):
     assert refusal(**settings) == sentence
 
 
 @pytest.mark.parametrize("number", [0, 51, 2.5, "5", True, float("nan"), float("inf"), [1]])
 def test_a_number_outside_the_range_or_with_a_fraction_is_refused(number):
-    shown = "" if number == [1] else f" is “{number}”, but"
-    assert refusal(num_workers=number) == (
-        f"Concurrent Requests (num_workers){shown} must be a whole number from 1 to 50."
-    )
+    assert refusal(num_workers=number) == "Concurrent Requests (num_workers) must be a whole number from 1 to 50."
 
 
 @pytest.mark.parametrize("number", [1, 50])
@@ -262,19 +237,16 @@ def test_settings_that_are_not_an_object_are_refused(settings):
 def test_all_problems_are_reported_together_and_each_once():
     sentence = refusal(
         access_token="s3cret token",
-        org_ids=["a", "", 7, "b/c"],
-        statuses=["accepted", "pending"],
+        org_ids=["a", "b/c"],
+        statuses=["past", "accepted"],
         num_workers=0,
         api_url="http://h",
         org_id="x",
     )
     told = [
-        "Organization IDs (org_ids) entry 2 holds no organization ID.",
-        "Organization IDs (org_ids) entry 3 is “7”, but must be a text.",
-        "Organization IDs (org_ids) entry 4 holds text that can't be an organization ID: “b/c”.",
-        "Booking Statuses (statuses) entry 1 is “accepted”",
-        "Booking Statuses (statuses) entry 2 is “pending”",
-        "Concurrent Requests (num_workers) is “0”",
+        "Organization IDs (org_ids) holds text that can't be an organization ID: “b/c”.",
+        "Booking Statuses (statuses) entry 2 can only be",
+        "Concurrent Requests (num_workers) must be",
         NOT_A_TOKEN,
         NOT_AN_ADDRESS,
         "Unknown setting org_id; did you mean Organization IDs (org_ids)?",
@@ -291,7 +263,7 @@ def test_all_problems_are_reported_together_and_each_once():
         ("ORG_IDS", "Unknown setting ORG_IDS; did you mean Organization IDs (org_ids)?"),
         ("Access Token", "Unknown setting Access Token; did you mean Access Token (access_token)?"),
         ("zzz\n", "Unknown setting zzz, which is ignored."),
-        ("z" * 61, f"Unknown setting {'z' * 59}…, which is ignored."),
+        ("z" * 201, f"Unknown setting {'z' * 199}…, which is ignored."),
     ],
 )
 def test_an_unknown_setting_is_a_caution_with_a_suggestion(name, caution):
@@ -358,7 +330,7 @@ def test_a_token_is_decoded_whatever_its_padding(length):
 
 
 def test_sentences_name_a_setting_by_title_and_key():
-    assert (title("num_workers"), label("org_ids")) == ("Concurrent Requests", "Organization IDs (org_ids)")
+    assert label("org_ids") == "Organization IDs (org_ids)"
 
 
 def test_foreign_text_is_put_on_one_line_and_cut():
@@ -403,34 +375,27 @@ def test_a_file_is_read_with_and_without_a_byte_order_mark(encoding, written):
 @pytest.mark.parametrize(
     ("content", "line", "column", "mistake"),
     [
-        ('{\n  "a": 1,\n}', 2, 9, "remove this comma, nothing follows it"),
-        ('{"a": 1,}', 1, 8, "remove this comma, nothing follows it"),
-        ('{"a": [\n  "b",\n\n  "c" ,\n\n]}', 4, 7, "remove this comma, nothing follows it"),
-        ("{,}", 1, 2, "remove this comma, nothing follows it"),
-        ('{\n  "a": 1\n  "b": 2\n}', 2, 9, "a comma or a bracket is missing here"),
-        ('["a"\n\n\n"b"]', 1, 5, "a comma or a bracket is missing here"),
-        ('{"a": 1', 1, 8, "the file ends here, too early"),
-        ('{"a": 1,\n', 2, 1, "the file ends here, too early"),
-        ("", 1, 1, "the file ends here, too early"),
-        ("{'a': 1}", 1, 2, 'text stands in straight double quotes (")'),
-        ('{"a": “b”}', 1, 7, 'text stands in straight double quotes (")'),
-        ("// a\n{}", 1, 1, "JSON has no comments, remove this one"),
-        ('{"a": 1, # a\n"b": 2}', 1, 10, "JSON has no comments, remove this one"),
-        ('{"a": 1 /* a */}', 1, 9, "JSON has no comments, remove this one"),
-        ('{"a": ["b"}', 1, 11, "a comma or a bracket is missing here"),
-        ('{"a" 1}', 1, 6, "a colon is missing here"),
-        ("{a: 1}", 1, 2, "a name or a value is expected here; text stands in double quotes"),
-        ('{"a": b}', 1, 7, "a name or a value is expected here; text stands in double quotes"),
-        ('{"a": "b\n"}', 1, 9, "text needs a closing quote on the same line, and can't hold a tab"),
-        ('{"a": "b}', 1, 7, "text needs a closing quote on the same line, and can't hold a tab"),
-        ('{"a": 1}\n}', 2, 1, "the file must end here, remove the rest"),
-        ('{"a": "\\d"}', 1, 8, "the JSON is damaged here"),
+        ('{\n  "a": 1,\n}', 2, 9, "Trailing comma"),
+        ('{"a": 1,}', 1, 8, "Trailing comma"),
+        ('{"a": [\n  "b",\n\n  "c" ,\n\n]}', 4, 7, "Trailing comma"),
+        ("{,}", 1, 2, "Trailing comma"),
+        ('["a",, "b"]', 1, 6, "Expecting value"),
+        ('{\n  "a": 1\n  "b": 2\n}', 3, 3, "Expecting ',' delimiter"),
+        ('{"a": ["b", "c" }', 1, 17, "Expecting ',' delimiter"),
+        ('{"a": 1', 1, 8, "Expecting ',' delimiter"),
+        ("", 1, 1, "Expecting value"),
+        ("{'a': 1}", 1, 2, "Expecting property name enclosed in double quotes"),
+        ('{"a": “b”}', 1, 7, "Expecting value"),
+        ('{"a" 1}', 1, 6, "Expecting ':' delimiter"),
+        ('{"a": "b\n"}', 1, 9, "Invalid control character"),
+        ('{"a": "b}', 1, 7, "Unterminated string starting"),
+        ('{"a": 1}\n}', 2, 1, "Extra data"),
     ],
 )
 def test_a_mistake_in_json_is_named_where_it_is(content, line, column, mistake, written):
     file = written(content)
     assert unreadable(file) == (
-        f"The configuration file {file} is not valid JSON at line {line}, column {column}: {mistake}."
+        f"The configuration file {file} is not valid JSON: {mistake} at line {line}, column {column}."
     )
 
 

@@ -62,7 +62,7 @@ def catalog(*names):
 
 def test_version_prints_the_packages_version(capsys):
     assert main.main(["--version"]) == 0
-    assert capsys.readouterr().out == f"source-ravan-calcom {version(main.DISTRIBUTION)}\n"
+    assert capsys.readouterr().out == f"source-ravan-calcom {version('airbyte-source-ravan-calcom')}\n"
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["check", "--help"], ["read", "-h"]])
