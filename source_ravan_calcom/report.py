@@ -68,20 +68,23 @@ class Outcomes:
     ) -> None:
         self.org_ids = org_ids
         self.stopped_by: OrganizationFailure | None = None
-        self.tally: Counter[str] = Counter()
         self._has_succeeded = has_succeeded
         self._on_failure = on_failure
         self._by_org: dict[str, Outcome] = {}
-        self._suspended: dict[str, Outcome] = {}
+        self._suspended: list[str] = []  # organizations whose failure may concern all
 
     def __getitem__(self, org_id: str) -> Outcome:
         """The outcome of an organization; ``not_asked`` if none was recorded."""
-        not_attempted = Outcome(NOT_ATTEMPTED, datetime.now(timezone.utc), self.stopped_by)
-        return self._by_org.get(org_id) or self._suspended.get(org_id) or not_attempted
+        return self._by_org.get(org_id) or Outcome(NOT_ATTEMPTED, datetime.now(timezone.utc), self.stopped_by)
 
     def all(self) -> list[Outcome]:
         """Those that are recorded, in the order of recording."""
         return [*self._by_org.values()]
+
+    @property
+    def tally(self) -> Counter[str]:
+        """How many organizations have each outcome."""
+        return Counter(each.outcome for each in self._by_org.values())
 
     @property
     def failed(self) -> list[OrganizationFailure]:
@@ -89,49 +92,43 @@ class Outcomes:
         return [each.failure for each in self.all() if each.failure and each.outcome == FAILED]
 
     def record(self, org_id: str, outcome: Outcome) -> None:
-        """Record an organization that was read or not attempted."""
+        """Record an organization that was read."""
         self._by_org[org_id] = outcome
-        self.tally[outcome.outcome] += 1
-        if outcome.outcome == READ:
-            self.settle()
+        self.settle()
 
     def fail(self, org_id: str, failure: OrganizationFailure | None, requests: int) -> None:
         """Record an organization that failed for good, or without a failure one that was not attempted to its end."""
+        now = datetime.now(timezone.utc)
         if failure is None:
-            self.record(org_id, Outcome(NOT_ATTEMPTED, datetime.now(timezone.utc), self.stopped_by, requests))
+            self._by_org[org_id] = Outcome(NOT_ATTEMPTED, now, self.stopped_by, requests)
             return
         # The traceback's frames would keep the rows alive.
         failure.__context__ = failure.__cause__ = None
         failure.with_traceback(None)
-        outcome = Outcome(FAILED, datetime.now(timezone.utc), failure, requests)
+        self._by_org[org_id] = Outcome(FAILED, now, failure, requests)
         if not failure.kind.stops_sync:
-            self.record(org_id, outcome)
             self._on_failure(failure)
-        elif self.stopped_by or not failure.kind.alone:
-            self.record(org_id, outcome)
-            self.stopped_by = self.stopped_by or failure
-        else:
-            self._suspended[org_id] = outcome
-            self._weigh(failure)
+        elif not self.stopped_by:
+            self._weigh(org_id, failure)
 
     def settle(self) -> None:
         """Attribute the failures that might have concerned all organizations to the organizations themselves."""
-        suspended, self._suspended = self._suspended, {}
-        for org_id, outcome in suspended.items():
+        for org_id in self._suspended:
+            outcome = self._by_org[org_id]
             assert outcome.failure and outcome.failure.kind.alone
             failure = OrganizationFailure(outcome.failure.kind.alone, outcome.failure.facts)
-            self.record(org_id, replace(outcome, failure=failure))
+            self._by_org[org_id] = replace(outcome, failure=failure)
             self._on_failure(failure)
+        self._suspended = []
 
-    def _weigh(self, failure: OrganizationFailure) -> None:
-        same = [each for each in self._suspended.values() if each.failure and each.failure.kind is failure.kind]
-        if self._has_succeeded():
+    def _weigh(self, org_id: str, failure: OrganizationFailure) -> None:
+        """Stop the sync for a failure that concerns all: at once, or if it is repeated and no request has succeeded."""
+        self._suspended.append(org_id)
+        alike = sum(each.kind is failure.kind for each in self.failed)
+        if failure.kind.alone and self._has_succeeded():
             self.settle()
-        elif len(same) >= min(SAME_FAILURE, len(self.org_ids)):
-            suspended, self._suspended = self._suspended, {}
-            self.stopped_by = failure
-            for org_id, outcome in suspended.items():
-                self.record(org_id, outcome)
+        elif not failure.kind.alone or alike >= min(SAME_FAILURE, len(self.org_ids)):
+            self.stopped_by, self._suspended = failure, []
 
 
 class Report:
@@ -189,7 +186,8 @@ class Report:
         elif not outcomes.failed or (not self._fails and outcomes.tally[READ]):
             return None
         else:
-            message = summary(outcomes, self._remedy(), "The organizations stream and the log name each.")
+            remedy = OVERWRITES_REMEDY if self._skips else SKIP_REMEDY
+            message = summary(outcomes, remedy, "The organizations stream and the log name each.")
             internal = f"failed by kind: {dict(Counter(failure.kind.name for failure in outcomes.failed))}"
             failure_type = worst(outcomes.failed)
         return AirbyteTracedException(
@@ -198,17 +196,6 @@ class Report:
             failure_type=FailureType(failure_type),
             stream_descriptor=StreamDescriptor(name=self._stream),
         )
-
-    def _remedy(self) -> str:
-        if not self.outcomes.tally[READ]:
-            return ""
-        if self._skips:
-            return (
-                f"{label('failing_organizations')} is set to {SKIP}, but this sync overwrites the table (a full "
-                "refresh), so that the rows of a skipped organization would vanish from it. Choose a sync mode that "
-                "appends; with PyAirbyte, leave out force_full_refresh."
-            )
-        return SKIP_REMEDY
 
     def _log_failure(self, failure: OrganizationFailure) -> None:
         if self._fails:
@@ -248,17 +235,17 @@ class Report:
         for (rest, level), count in self._logged.items():
             if count > ITEMS:
                 self._logger.log(level, rest.format(count - ITEMS))
-        outcomes = ((org_id, self.outcomes[org_id]) for org_id in self.outcomes.org_ids)
-        claims = {org_id: outcome.claim for org_id, outcome in outcomes if outcome.claim}
+        claims = {org_id: claim for org_id in self.outcomes.org_ids if (claim := self.outcomes[org_id].claim)}
         bounded = [org_id for org_id, claim in claims.items() if claim.covered_from or claim.covered_until]
         if self._forgets and bounded:
-            names = ", ".join(bounded[:NAMES]) + (f" and {len(bounded) - NAMES} more" if len(bounded) > NAMES else "")
+            more = f" and {len(bounded) - NAMES} more" if len(bounded) > NAMES else ""
             self._logger.warning(
-                f"More bookings than one sync can read: {_organizations(len(bounded))} ({names}). A full refresh "
-                "forgets the bookings that earlier syncs delivered. Sync incrementally, so that the history builds up."
+                f"More bookings than one sync can read: {_organizations(len(bounded))} ({', '.join(bounded[:NAMES])}"
+                f"{more}). A full refresh forgets the bookings that earlier syncs delivered. Sync incrementally, so "
+                "that the history builds up."
             )
+        counts = Counter(claim.coverage for claim in claims.values())
         if claims:
-            counts = Counter(claim.coverage for claim in claims.values())
             filtered = counts[coverage.FILTERED]
             self._logger.info(
                 f"Coverage: {counts[coverage.COMPLETE]} complete, {counts[coverage.PARTIAL]} partial, "
@@ -266,19 +253,22 @@ class Report:
             )
 
     def _totals(self) -> str:
-        outcomes, count = self.outcomes, len(self.outcomes.org_ids)
-        read, failed = outcomes.tally[READ], outcomes.tally[FAILED]
-        rest = count - read - failed
-        not_attempted = f", {rest} not attempted" if outcomes.stopped_by and rest else ""
-        everything = outcomes.all()
+        outcomes, tally, count = self.outcomes.all(), self.outcomes.tally, len(self.outcomes.org_ids)
+        rest = count - tally[READ] - tally[FAILED]
+        not_attempted = f", {rest} not attempted" if self.outcomes.stopped_by and rest else ""
         return (
-            f"{read} of {_organizations(count)} read, {failed} failed{not_attempted}; "
-            f"{sum(each.bookings_read or 0 for each in everything)} bookings read, "
-            f"{sum(each.bookings_sent or 0 for each in everything)} delivered, "
-            f"{sum(each.requests for each in everything)} requests"
+            f"{tally[READ]} of {_organizations(count)} read, {tally[FAILED]} failed{not_attempted}; "
+            f"{sum(each.bookings_read or 0 for each in outcomes)} bookings read, "
+            f"{sum(each.bookings_sent or 0 for each in outcomes)} delivered, "
+            f"{sum(each.requests for each in outcomes)} requests"
         )
 
 
+OVERWRITES_REMEDY = (
+    f"{label('failing_organizations')} is set to {SKIP}, but this sync overwrites the table (a full refresh), so that "
+    "the rows of a skipped organization would vanish from it. Choose a sync mode that appends; with PyAirbyte, leave out "
+    "force_full_refresh."
+)
 SKIP_REMEDY = f"To sync the others meanwhile, set {label('failing_organizations')} to {SKIP} instead of {FAIL}."
 
 _GAPS = "In {} more organizations a gap opened; the organizations stream names them."
@@ -291,14 +281,14 @@ def summary(outcomes: Outcomes, remedy: str, where: str) -> str:
 
     Args:
         outcomes: With at least one failed organization.
-        remedy: How to go on meanwhile, as a sentence, or an empty string.
+        remedy: How to go on meanwhile if some organizations can be read, as a sentence.
         where: Names the place that lists those that are not listed here, as a sentence.
     """
     ordered = sorted(outcomes.failed, key=lambda failure: failures.KINDS.index(failure.kind))
     kinds = Counter(failure.kind.label for failure in ordered)
     counts = ", ".join(f"{count} {name}" for name, count in kinds.items())
     sentences = [f"{len(ordered)} of {_organizations(len(outcomes.org_ids))} failed: {counts}."]
-    sentences += [remedy] if remedy else []
+    sentences += [remedy] if outcomes.tally[READ] else []
     if len(ordered) == 1:
         sentences.append(str(ordered[0]))
     else:

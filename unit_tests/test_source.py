@@ -193,11 +193,14 @@ DISCOVERED = {"streams": [{"name": "appointments", "json_schema": {}, "supported
         (DISCOVERED, "it is what discover printed. A configured catalog, as in the README, says"),
         (
             configured(**{**MODES, "sync_mode": "inc"}),
-            '"inc" is not one of ["full_refresh", "incremental"] (instance_path=\'streams/0/sync_mode\').',
+            '"inc" is not one of ["full_refresh", "incremental"] (instance_path=\'streams/0/sync_mode\') of stream appointments.',
         ),
         (configured(sync_mode="incremental"), '"destination_sync_mode" is a required property'),
         (SUPPORTING_FOO, '"foo" is not one of ["full_refresh", "incremental"]'),
-        (configured(**MODES, cursor_field=7), "7 is not of type \"list\" (instance_path='streams/0/cursor_field')."),
+        (
+            configured(**MODES, cursor_field=7),
+            "7 is not of type \"list\" (instance_path='streams/0/cursor_field') of stream appointments.",
+        ),
     ],
 )
 def test_a_file_that_is_no_configured_catalog_is_named_with_what_is_wrong(file, content, problem):
