@@ -266,8 +266,8 @@ class Report:
 
 OVERWRITES_REMEDY = (
     f"{label('failing_organizations')} is set to {SKIP}, but this sync overwrites the table (a full refresh), so that "
-    "the rows of a skipped organization would vanish from it. Choose a sync mode that appends; with PyAirbyte, leave out "
-    "force_full_refresh."
+    "the rows of a skipped organization would vanish from it. Choose a sync mode that appends; with PyAirbyte, leave "
+    "out force_full_refresh."
 )
 SKIP_REMEDY = f"To sync the others meanwhile, set {label('failing_organizations')} to {SKIP} instead of {FAIL}."
 

@@ -11,7 +11,6 @@ import heapq
 import random
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import count
 from math import inf
 from queue import Empty, SimpleQueue
@@ -87,37 +86,6 @@ class Retrying(Generic[TaskT]):
     seconds: float
 
 
-class Threads:
-    """Threads that are kept for the next job. As daemons they never keep the process from ending.
-
-    The standard library's pool waits for its threads when the process ends, and one of ours may hang.
-    """
-
-    def __init__(self) -> None:
-        self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self._count = 0
-
-    def run(self, job: Callable[[], None], busy: int) -> None:
-        """Run a job in a thread, of which ``busy`` are needed now."""
-        self._jobs.put(job)
-        if self._count < busy:
-            self._count += 1
-            Thread(target=self._work, daemon=True).start()
-
-    def lose(self) -> None:
-        """Stop counting a thread that hangs."""
-        self._count -= 1
-
-    def end(self) -> None:
-        """End every thread that does not hang."""
-        for _ in range(self._count):
-            self._jobs.put(None)
-
-    def _work(self) -> None:
-        for job in iter(self._jobs.get, None):
-            job()
-
-
 class WorkerPool(Generic[TaskT]):
     """Works on tasks with ``size`` workers; none starts from the monotonic time ``closes_at`` on."""
 
@@ -126,7 +94,6 @@ class WorkerPool(Generic[TaskT]):
         self._retries = retries
         self._closes_at = closes_at
         self._queue: SimpleQueue[Any] = SimpleQueue()
-        self._threads = Threads()
         self._running: dict[Call, TaskT] = {}
         self._later: list[tuple[float, int, TaskT]] = []
         self._number = count()
@@ -178,7 +145,6 @@ class WorkerPool(Generic[TaskT]):
             # Also if the consumer stops early: the threads are not joined, but must not wait for ever.
             self.close()
             client.close()
-            self._threads.end()
 
     @property
     def _is_closed(self) -> bool:
@@ -193,7 +159,9 @@ class WorkerPool(Generic[TaskT]):
             if task is None:
                 return
             self._running[task.call] = task
-            self._threads.run(partial(self._run, task, task.call, work), busy=len(self._running))
+            # A daemon never keeps the process from ending; the standard library's pool waits for its threads, and one
+            # of ours may hang.
+            Thread(target=self._run, args=(task, task.call, work), daemon=True).start()
 
     def _run(self, task: TaskT, call: Call, work: Callable[[TaskT], Any]) -> None:
         try:
@@ -209,7 +177,6 @@ class WorkerPool(Generic[TaskT]):
             departure = call.departure
             if departure and now >= departure.at + client.deadline:
                 del self._running[call]
-                self._threads.lose()
                 failure = client.give_up(call, departure)
                 task.restart()
                 yield self._judged(task, failure)

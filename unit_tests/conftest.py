@@ -8,6 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from queue import Empty
 from typing import Any
 
@@ -94,17 +95,15 @@ class Queue(deque[Any]):
         return self.popleft()
 
 
-class InlineThreads:
-    """Threads that have done a job when ``run`` returns."""
+class InlineThread:
+    """A thread that has done its job when ``start`` returns."""
 
-    def run(self, job: Callable[[], None], busy: int) -> None:
-        job()
+    def __init__(self, target: Callable[..., None], args: tuple[Any, ...], daemon: bool) -> None:
+        assert daemon, "one that hangs must not keep the process from ending"
+        self.job = partial(target, *args)
 
-    def lose(self) -> None:
-        """Nothing hangs here."""
-
-    def end(self) -> None:
-        """Nothing runs here."""
+    def start(self) -> None:
+        self.job()
 
 
 @pytest.fixture(autouse=True)
@@ -132,7 +131,7 @@ def clock(monkeypatch):
         monkeypatch.setattr(module, "monotonic", faked)
     monkeypatch.setattr(throttle, "Condition", lambda: Condition(faked))
     monkeypatch.setattr(workers, "SimpleQueue", lambda: Queue(faked))
-    monkeypatch.setattr(workers, "Threads", InlineThreads)
+    monkeypatch.setattr(workers, "Thread", InlineThread)
     return faked
 
 

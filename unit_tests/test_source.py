@@ -193,7 +193,7 @@ DISCOVERED = {"streams": [{"name": "appointments", "json_schema": {}, "supported
         (DISCOVERED, "it is what discover printed. A configured catalog, as in the README, says"),
         (
             configured(**{**MODES, "sync_mode": "inc"}),
-            '"inc" is not one of ["full_refresh", "incremental"] (instance_path=\'streams/0/sync_mode\') of stream appointments.',
+            '"inc" is not one of ["full_refresh", "incremental"] (instance_path=\'streams/0/sync_mode\') of stream app',
         ),
         (configured(sync_mode="incremental"), '"destination_sync_mode" is a required property'),
         (SUPPORTING_FOO, '"foo" is not one of ["full_refresh", "incremental"]'),

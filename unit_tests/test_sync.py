@@ -10,7 +10,7 @@ from airbyte_cdk.models import AirbyteMessageSerializer, SyncMode, Type
 from airbyte_cdk.test.catalog_builder import CatalogBuilder
 
 from source_ravan_calcom import sync
-from unit_tests.conftest import InlineThreads
+from unit_tests.conftest import InlineThread
 from unit_tests.syncs import (
     BOTH,
     FULL_REFRESH,
@@ -149,18 +149,18 @@ def test_requests_are_counted_over_all_tries_and_windows(http, settings):
 def test_no_more_requests_are_under_way_than_the_user_allows(http, settings, clock, monkeypatch):
     under_way, most = [], []
 
-    class LateThreads(InlineThreads):
-        """Threads that do a job when the owner of the pool waits."""
+    class LateThread(InlineThread):
+        """A thread that does its job when the owner of the pool waits."""
 
-        def run(self, job, busy):
-            under_way.append(job)
+        def start(self):
+            under_way.append(self.job)
             most.append(len(under_way))
 
     def finish_the_first(seconds):
         under_way.pop(0)()
 
     http.get(URL, json=answer(OVER))
-    monkeypatch.setattr("source_ravan_calcom.workers.Threads", LateThreads)
+    monkeypatch.setattr("source_ravan_calcom.workers.Thread", LateThread)
     monkeypatch.setattr(clock, "wait", finish_the_first)
     synced = read({**settings, "org_ids": [str(number) for number in range(20)], "num_workers": 3})
     assert len(synced.rows()) == 20

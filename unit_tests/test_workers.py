@@ -6,7 +6,6 @@ import json
 import threading
 from collections.abc import Callable
 from functools import partial
-from queue import SimpleQueue
 from typing import Any
 
 import pytest
@@ -17,7 +16,7 @@ from source_ravan_calcom import workers
 from source_ravan_calcom.ravan import client
 from source_ravan_calcom.ravan.client import Client
 from source_ravan_calcom.source import SourceRavanCalcom
-from unit_tests.conftest import InlineThreads
+from unit_tests.conftest import InlineThread
 from unit_tests.syncs import BOTH, LOGGER, OVER, URL, answer, catalog, read
 
 
@@ -87,12 +86,12 @@ class Hanging:
 def hanging(monkeypatch):
     hanging = Hanging()
 
-    class HangingThreads(InlineThreads):
-        def run(self, job: Callable[[], None], busy: int) -> None:
-            hanging.start(job)
+    class HangingThread(InlineThread):
+        def start(self) -> None:
+            hanging.start(self.job)
 
     send = Client._send
-    monkeypatch.setattr(workers, "Threads", HangingThreads)
+    monkeypatch.setattr(workers, "Thread", HangingThread)
     monkeypatch.setattr(Client, "_send", lambda self, *arguments: hanging.send(partial(send, self), *arguments))
     yield hanging
     hanging.release()
@@ -185,36 +184,6 @@ def test_a_consumer_that_stops_early_releases_the_workers_that_wait_for_a_rate_l
     hanging.release()
     assert not any(thread.is_alive() for thread in hanging.threads)
     assert hanging.sent.count("b") == 1
-
-
-@pytest.fixture
-def threads(monkeypatch):
-    """Real threads, and a queue of those that ran a job of :func:`job`."""
-    monkeypatch.undo()
-    return workers.Threads(), SimpleQueue()
-
-
-def test_a_thread_is_kept_for_the_next_job_and_ends_with_the_pool(threads):
-    pool, ran = threads
-    for _ in range(3):
-        pool.run(lambda: ran.put(threading.current_thread()), busy=1)
-    first, *others = [ran.get(timeout=20) for _ in range(3)]
-    assert others == [first, first]
-    assert first.daemon, "one that hangs must not keep the process from ending"
-    pool.end()
-    first.join(20)
-    assert not first.is_alive()
-
-
-def test_a_thread_that_hangs_is_replaced(threads):
-    pool, ran = threads
-    released = threading.Event()
-    pool.run(lambda: released.wait(20), busy=1)
-    pool.lose()
-    pool.run(lambda: ran.put(True), busy=1)
-    assert ran.get(timeout=20)
-    released.set()
-    pool.end()
 
 
 def test_a_later_request_that_always_hangs_fails_its_organization_in_the_end(http, settings, hanging):
