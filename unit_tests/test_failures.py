@@ -84,7 +84,7 @@ def test_every_line_of_the_fault_matrix_is_as_its_kind_says(name):
     [kind] = [kind for kind in KINDS if kind.name == expected.kind] or [None]
     assert kind, f"{name} in integration_tests/faults.py names a kind that is not in KINDS of ravan/failures.py"
     assert expected.failure_type == kind.failure_type, f"{name} in integration_tests/faults.py: failure type"
-    assert (expected.asked == faults.RETRIED) == kind.is_retryable, (
+    assert (expected.requests == faults.RETRIED) == kind.is_retryable, (
         f"{name} in integration_tests/faults.py: whether it is retried"
     )
 
