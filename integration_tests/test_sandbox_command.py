@@ -80,7 +80,7 @@ def test_a_port_in_use_causes_a_one_line_error(served):
     with start(directory, port) as second:
         printed, _ = second.communicate(timeout=30)
     assert second.returncode == 1
-    assert printed == f"Port {port} is taken. To take any free one: make sandbox PORT=0\n"
+    assert printed == f"Port {port} is in use. For any free port: make sandbox PORT=0\n"
 
 
 def test_an_invalid_port_causes_a_one_line_error(tmp_path):

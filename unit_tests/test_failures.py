@@ -37,7 +37,7 @@ WITHOUT_FAULT = {
 
 def is_decided_by_its_body(fault: Fault) -> bool:
     """Whether the response itself decides, and not how it arrives, which the integration tests try."""
-    return fault.manner == "answer" and "Content-Encoding" not in fault.headers
+    return fault.manner == "response" and "Content-Encoding" not in fault.headers
 
 
 def test_every_kind_of_the_module_is_in_kinds_once():
