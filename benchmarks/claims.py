@@ -35,13 +35,13 @@ def simulate(syncs: int, seed: int) -> dict[str, Counter[str]]:
             found["syncs"] += 1
             found["requests"] += world.requests
             if not crashes:
-                lies = world.lies(claim)
+                false = world.false_statements(claim)
                 found["claims"] += claim.coverage != UNKNOWN
                 found["begun anew"] += bool(claim.reason)
                 found["gaps"] += claim.gap is not None
-                found["false"] += bool(lies)
-                if lies:
-                    print(f"False: world {number}, step {step}, after {situation}: {len(lies)}, {lies[0]}")
+                found["false"] += bool(false)
+                if false:
+                    print(f"False: world {number}, step {step}, after {situation}: {len(false)}, {false[0]}")
             world.live(timedelta(minutes=each.choice(INTERVALS)))
     return counts
 

@@ -276,11 +276,11 @@ class World:
             self._before = now, set(self._starts)
         return claim
 
-    def lies(self, claim: Claim) -> list[str]:
+    def false_statements(self, claim: Claim) -> list[str]:
         """What the claim says and is not so, as of the moment the reading began; for a sync that did not crash."""
         if claim.coverage == coverage.UNKNOWN:
             return []
-        lies, excused = [], self._unseen | self._uncertain
+        found, excused = [], self._unseen | self._uncertain
         for uid_, start in self._starts.items():
             booking = self.account.bookings[uid_]
             if claim.covered_from and start <= claim.covered_from:
@@ -290,8 +290,8 @@ class World:
             if self.statuses and not (uid_ in self._chosen and self._shows(uid_)):
                 continue  # it left the chosen windows while they were read
             if uid_ not in excused and self.table.get(uid_) not in self._allowed(uid_, start):
-                lies.append(f"{booking}: {self.table.get(uid_, 'never delivered')}")
-        return lies
+                found.append(f"{booking}: {self.table.get(uid_, 'never delivered')}")
+        return found
 
     def _allowed(self, uid_: str, start: datetime) -> set[str]:
         """The statuses that it had since the first proven sync that saw it begun; before, those in this reading."""

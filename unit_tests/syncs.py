@@ -35,7 +35,7 @@ OVER = {"id": "1", "status": "accepted", "start_time": "2020-01-01T10:00:00Z", "
 """A booking that is over, so that an unfiltered response that holds it is taken for everything."""
 
 
-def answer(*rows: Mapping[str, Any]) -> dict[str, Any]:
+def response(*rows: Mapping[str, Any]) -> dict[str, Any]:
     """The body of a response with these rows."""
     return {"success": True, "data": {"appointments": list(rows), "count": len(rows)}}
 

@@ -61,13 +61,13 @@ def anchor(heading: str) -> str:
     return re.sub(r"[^\w\- ]", "", heading.lstrip("# ").lower()).replace(" ", "-")
 
 
-def test_the_headers_come_in_airbytes_order():
+def test_the_headers_are_in_airbytes_order():
     found = [heading for heading in headings(PAGE) if heading in HEADERS]
     assert found == HEADERS
 
 
 @pytest.mark.parametrize("tag", ["<HideInUI>", "</HideInUI>", '<FieldAnchor field="', "</FieldAnchor>"])
-def test_the_tags_that_the_ui_needs_are_there(tag):
+def test_the_page_has_the_tags_that_the_ui_needs(tag):
     assert PAGE.count(tag) == 1
 
 
@@ -76,7 +76,7 @@ def test_every_field_anchor_is_a_setting():
     assert set(fields.split(",")) <= set(connection_specification()["properties"])
 
 
-def test_the_settings_table_is_the_spec():
+def test_the_settings_table_matches_the_spec():
     specification = connection_specification()
     rows = {cells[1].strip("`"): cells for cells in table_after(PAGE, "| Setting | Name |")}
     assert list(rows) == list(specification["properties"])
@@ -93,7 +93,7 @@ def test_the_readme_names_every_setting():
 
 
 @pytest.mark.parametrize("name", ["appointments", "organizations"])
-def test_the_columns_are_the_schema(name):
+def test_the_tables_of_columns_match_the_schemas(name):
     streams = SourceRavanCalcom().discover(LOGGER, {"access_token": "ey.J.w", "org_ids": ["a"]}).streams
     [schema] = [stream.json_schema for stream in streams if stream.name == name]
     rows = table_after(PAGE, f"### `{name}`")
@@ -140,7 +140,7 @@ def test_the_troubleshooting_table_has_the_sentence_of_the_kind(kind):
     assert why.endswith(".") and remedy.endswith("."), f"docs/ravan-calcom.md, row {kind.name}: why, and what to do"
 
 
-def test_the_table_of_private_ground_names_each_file_that_stands_on_it_and_has_five_rows_at_most():
+def test_the_table_of_internals_names_each_file_that_uses_them_and_has_at_most_five_rows():
     rows = table_after((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), "| theirs |")
     assert 1 <= len(rows) <= 5
     for cells in rows:
@@ -160,7 +160,7 @@ def test_the_map_names_every_module():
     assert sorted(named - modules) == []
 
 
-def test_behaviours_are_numbered_and_say_why():
+def test_behaviours_are_numbered_and_give_a_reason():
     behaviours = re.findall(
         r"^(\d+)\. (.*?)(?=^\d+\. |\Z)", (ROOT / "BEHAVIOR.md").read_text(), re.MULTILINE | re.DOTALL
     )

@@ -48,7 +48,7 @@ def test_every_kind_of_the_module_is_in_kinds_once():
     assert len({kind.name for kind in KINDS}) == len({kind.label for kind in KINDS}) == len(KINDS)
 
 
-def test_kinds_are_ordered_by_who_acts():
+def test_kinds_are_ordered_from_the_most_actionable_on():
     types = [kind.failure_type for kind in KINDS]
     assert types == sorted(types, key=[CONFIG, SYSTEM, TRANSIENT].index), "KINDS: the most actionable first"
 
@@ -79,7 +79,7 @@ def test_every_fault_of_the_sandbox_is_in_the_fault_matrix():
 
 
 @pytest.mark.parametrize("name", faults.LASTING)
-def test_every_line_of_the_fault_matrix_is_as_its_kind_says(name):
+def test_every_line_of_the_fault_matrix_matches_its_kind(name):
     expected = faults.LASTING[name]
     [kind] = [kind for kind in KINDS if kind.name == expected.kind] or [None]
     assert kind, f"{name} in integration_tests/faults.py names a kind that is not in KINDS of ravan/failures.py"
@@ -140,7 +140,7 @@ def test_only_transient_kinds_are_retried():
     assert [kind.name for kind in KINDS if kind.failure_type == TRANSIENT and not kind.is_retryable] == ["rate_limited"]
 
 
-def test_only_what_concerns_all_organizations_stops_the_sync():
+def test_only_kinds_that_concern_all_organizations_stop_the_sync():
     assert {kind.name: kind.alone.name if kind.alone else None for kind in KINDS if kind.stops_sync} == {
         "token_refused": "token_refused_here",
         "token_expired": None,
@@ -175,7 +175,7 @@ def test_only_what_concerns_all_organizations_stops_the_sync():
         ),
     ],
 )
-def test_a_failure_says_what_failed_for_which_organization_and_what_to_do(kind, facts, sentence, internal):
+def test_a_failure_names_its_organization_its_cause_and_its_remedy(kind, facts, sentence, internal):
     failure = OrganizationFailure(kind, facts)
     assert (str(failure), failure.internal_message) == (sentence, internal)
     assert (failure.kind, failure.facts, failure.stack_trace) == (kind, facts, None)
@@ -189,11 +189,11 @@ def test_a_failure_says_what_failed_for_which_organization_and_what_to_do(kind, 
         (Facts("a", "HTTP 200", "it is an HTML page"), "HTTP 200, it is an HTML page"),
     ],
 )
-def test_the_line_of_a_retry_says_what_was_seen(facts, seen):
+def test_the_line_of_a_retry_gives_its_reason(facts, seen):
     assert OrganizationFailure(failures.NOT_JSON, facts).seen == seen
 
 
-def test_an_unexpected_error_is_a_failure_with_its_stack_trace():
+def test_an_unexpected_error_becomes_a_failure_with_its_stack_trace():
     try:
         raise ZeroDivisionError("by\nzero")
     except ZeroDivisionError as error:
@@ -208,7 +208,7 @@ def test_an_unexpected_error_is_a_failure_with_its_stack_trace():
     assert "ZeroDivisionError: by" in failure.stack_trace
 
 
-def test_foreign_text_is_put_on_one_line_and_cut():
+def test_quoted_text_is_put_on_one_line_and_shortened():
     assert clean("bad\r\n\x1b[1mnow\u2028\ud800\x85" + "x" * 500, 15) == "bad [1mnow xxx…"
     assert clean("  a \t b ") == "a b"
     assert clean("x" * 300) == "x" * 300
@@ -216,5 +216,5 @@ def test_foreign_text_is_put_on_one_line_and_cut():
 
 
 @pytest.mark.parametrize("value", [None, 7, [], {"a": 1}])
-def test_a_value_that_is_no_text_is_not_repeated(value):
+def test_a_value_that_is_not_text_is_not_quoted(value):
     assert clean(value) == ""

@@ -66,7 +66,7 @@ def connector_refuses(values: dict[str, Any]) -> str:
 
 
 @pytest.mark.parametrize("pasted", pastes(*IDS).values(), ids=pastes(*IDS))
-def test_a_list_of_ids_is_the_same_in_whatever_form_it_is_pasted(pasted):
+def test_a_list_of_ids_is_the_same_in_every_pasted_format(pasted):
     values = {"access_token": "t", "org_ids": chips(pasted)}
     assert form_refuses(SPEC, values) == []
     assert Config.parse(values).org_ids == IDS
@@ -88,7 +88,7 @@ def test_an_entry_without_an_id_is_refused_by_the_form_and_by_the_connector(blan
     assert connector_refuses(values).startswith("Organization IDs (org_ids) entry 2 holds ")
 
 
-def test_the_form_completes_its_sentence_with_an_example_that_it_accepts():
+def test_the_forms_error_message_ends_with_a_valid_example():
     items = SPEC["properties"]["org_ids"]["items"]
     sentence = f"The value must match the pattern {items['pattern_descriptor']}"
     assert sentence == f"The value must match the pattern of an organization ID, such as {IDS[0]}"
@@ -112,7 +112,7 @@ def test_the_form_refuses_numbers_and_choices_out_of_range(values, refused):
     assert form_refuses(SPEC, {"access_token": "t", "org_ids": ["a"], **values}) == refused
 
 
-def test_a_fraction_passes_the_form_and_is_refused_by_the_connector():
+def test_a_fraction_is_accepted_by_the_form_and_refused_by_the_connector():
     values = {"access_token": "t", "org_ids": ["a"], "num_workers": 2.5}
     assert form_refuses(SPEC, values) == []
     assert "must be a whole number" in connector_refuses(values)
@@ -140,7 +140,7 @@ def test_the_form_accepts_every_list_of_ids_that_the_connector_accepts(entries):
 
 
 @given(st.sampled_from([*SPEC["properties"]]), ANYTHING)
-def test_the_connector_accepts_no_setting_that_the_platforms_own_validation_would_refuse(name, value):
+def test_the_connector_refuses_every_setting_that_the_platform_refuses(name, value):
     values = {"access_token": "t", "org_ids": ["a"], name: value}
     is_emptied = value in (None, []) or (isinstance(value, str) and not value.strip())
     if not is_emptied and not connector_refuses(values):

@@ -56,7 +56,7 @@ def kept(state: State, org_id: str) -> None:
     state.keep(org_id, Seen(packed([fingerprint_of(ROW)]), AT), delivered=True)
 
 
-def test_what_was_sent_is_known_in_the_next_sync():
+def test_sent_rows_are_known_in_the_next_sync():
     first = compared([ROW], past=[OTHER])
     assert first.rows == [ROW, OTHER]
     before = parsed(state_of(first.seen))["a"]
@@ -71,14 +71,14 @@ def test_a_row_that_left_the_windows_is_forgotten():
     assert compared([ROW, OTHER], second.seen).rows == [OTHER]
 
 
-def test_the_state_holds_no_attendee():
+def test_the_state_contains_no_attendee():
     state = state_of(compared([{"id": "1", "attendee_email": "x@example.com"}]).seen)
     assert set(state) == {"version", "organizations"}
     assert set(state["organizations"]["a"]) == {"sent", "synced_at"}
     assert len(base64.b64decode(state["organizations"]["a"]["sent"])) == FINGERPRINT_BYTES
 
 
-def test_a_booking_weighs_eight_characters():
+def test_the_fingerprint_of_a_booking_takes_eight_characters():
     rows = [{"id": str(number)} for number in range(300)]
     [entry] = state_of(compared(rows[:200], past=rows[200:]).seen)["organizations"].values()
     assert (len(entry["sent"]), len(entry["settled"])) == (8 * 200, 8 * 100)
@@ -104,7 +104,7 @@ def test_the_same_rows_give_the_same_state():
         {"is_old": True},
     ],
 )
-def test_what_is_remembered_of_an_organization_comes_back(fields):
+def test_the_state_of_an_organization_is_restored(fields):
     seen = Seen(packed([fingerprint_of(ROW)]), AT, **fields)
     assert parsed(state_of(seen)) == {"a": seen}
 
@@ -134,7 +134,7 @@ def test_a_removed_organization_is_dropped():
     assert set(saved(State(["b"], parsed(saved(state))))["organizations"]) == {"b"}
 
 
-def test_a_printed_state_does_not_change_any_more():
+def test_a_printed_state_does_not_change_later():
     state = State([str(number) for number in range(STATES_PER_SYNC)], {})
     kept(state, "0")
     printed = state.due()
@@ -143,7 +143,7 @@ def test_a_printed_state_does_not_change_any_more():
 
 
 @pytest.mark.parametrize("count", [1, 3, 10, 25, 1000])
-def test_states_are_few_and_the_last_one_is_whole(count):
+def test_at_most_ten_states_are_printed_and_the_last_one_is_complete(count):
     org_ids = [str(number) for number in range(count)]
     state, printed = State(org_ids, {}), []
     for org_id in org_ids:
@@ -191,7 +191,7 @@ def test_an_upgrade_sends_nothing_again(state):
     assert compared([OTHER, new, ROW], after).rows == []
 
 
-def test_an_upgrade_begins_coverage_anew_once_and_says_so():
+def test_an_upgrade_begins_coverage_anew_once_and_logs_it():
     over = [
         {
             **ROW,
@@ -216,7 +216,7 @@ def test_an_upgrade_begins_coverage_anew_once_and_says_so():
 
 
 @pytest.mark.parametrize("state", [version_1(ROW), version_2(ROW)])
-def test_an_organization_that_fails_after_an_upgrade_keeps_what_its_old_state_held(state):
+def test_an_organization_that_fails_after_an_upgrade_keeps_its_old_state(state):
     again = saved(State(["a"], parsed(state)))
     assert again["version"] == 3
     assert again["organizations"]["a"]["version"] == 2
@@ -224,14 +224,14 @@ def test_an_organization_that_fails_after_an_upgrade_keeps_what_its_old_state_he
     assert compared([ROW], parsed(again)["a"]).rows == []
 
 
-def test_a_large_account_in_an_old_state_is_read_through_its_windows_right_away():
+def test_a_large_account_in_an_old_state_is_read_by_its_windows_at_once():
     rows = [{"id": str(number)} for number in range(200)]
     reading = Reading((), parsed(version_2(*rows))["a"])
-    asked = []
+    requested = []
     while not reading.is_done:
-        asked.append(reading.next)
+        requested.append(reading.next)
         reading.take([], AT, AT)
-    assert asked == [window.status for window in WINDOWS]
+    assert requested == [window.status for window in WINDOWS]
 
 
 GOOD = {"sent": ""}
@@ -274,7 +274,7 @@ GOOD = {"sent": ""}
         ),
     ],
 )
-def test_a_state_that_is_not_ours_is_refused_with_what_is_wrong(state, problem):
+def test_an_invalid_state_is_refused_with_the_reason(state, problem):
     with pytest.raises(ValueError, match=problem):
         parsed(state)
 
@@ -283,7 +283,7 @@ def test_no_state_is_a_first_sync():
     assert parsed({}) == {}
 
 
-def test_the_state_of_organizations_comes_back_and_what_is_not_understood_is_left_out():
+def test_the_state_of_organizations_is_restored_without_invalid_parts():
     state = memory.organizations_state({"a": AT})
     assert memory.last_reads(state) == {"a": AT}
     assert memory.last_reads({**state, "version": 2}) == {}
@@ -291,20 +291,20 @@ def test_the_state_of_organizations_comes_back_and_what_is_not_understood_is_lef
     assert memory.last_reads({**state, "organizations": {"a": utc_text(AT), "b": "soon"}}) == {"a": AT}
 
 
-def test_after_the_end_of_the_calendar_comes_its_end():
+def test_synced_at_does_not_exceed_the_maximum_time():
     end = datetime.max.replace(tzinfo=timezone.utc)
     assert AT < memory.later_than(end.replace(microsecond=999000), AT) <= end
     assert AT < memory.later_than(end, AT) <= end
 
 
-def test_a_clock_that_was_set_back_does_not_make_a_newer_version_the_older():
+def test_synced_at_increases_even_if_the_clock_was_set_back():
     assert memory.later_than(None, AT) == AT
     assert memory.later_than(AT - timedelta(hours=1), AT) == AT
     assert memory.later_than(AT, AT) > AT
     assert memory.later_than(AT + timedelta(hours=1), AT) > AT + timedelta(hours=1)
 
 
-def test_missing_bookings_keep_what_was_remembered_for_one_more_sync():
+def test_the_state_keeps_missing_bookings_for_one_more_sync():
     over = [
         {
             **ROW,
@@ -333,7 +333,7 @@ def test_missing_bookings_keep_what_was_remembered_for_one_more_sync():
     assert (twice.claim.coverage, twice.seen.is_doubted) == ("complete", False)
 
 
-def test_a_fingerprint_says_which_booking_it_is_and_what_its_content_is():
+def test_a_fingerprint_identifies_a_booking_and_its_content():
     rows = [{"id": uid, "status": status} for uid, status in (("1", "a"), ("1", "b"), ("2", "a"))]
     prints = [base64.b64decode(compared([row]).seen.fingerprints) for row in rows]
     assert prints == [fingerprint_of(row) for row in rows]

@@ -18,7 +18,7 @@ from source_ravan_calcom.ravan import client
 from source_ravan_calcom.ravan.client import Client
 from source_ravan_calcom.source import SourceRavanCalcom
 from unit_tests.conftest import InlineThreads
-from unit_tests.syncs import BOTH, LOGGER, OVER, URL, answer, catalog, read
+from unit_tests.syncs import BOTH, LOGGER, OVER, URL, catalog, read, response
 
 
 @pytest.mark.parametrize(("factor", "least_or_most"), [(0.0, 0.75), (9.0, 1.25)])
@@ -98,9 +98,9 @@ def hanging(monkeypatch):
     hanging.release()
 
 
-def test_a_request_that_exceeds_its_deadline_is_given_up_and_retried(http, settings, clock, hanging, jitter, caplog):
+def test_a_request_that_exceeds_its_deadline_is_abandoned_and_retried(http, settings, clock, hanging, jitter, caplog):
     caplog.set_level("INFO")
-    http.get(URL, json=answer(OVER))
+    http.get(URL, json=response(OVER))
     hanging.hangs = lambda org_id, number: number == 1
     synced = read(settings, catalog(*BOTH))
     assert synced.error is None
@@ -110,7 +110,7 @@ def test_a_request_that_exceeds_its_deadline_is_given_up_and_retried(http, setti
 
 
 def test_an_organization_whose_requests_all_exceed_their_deadline_fails(http, settings, hanging):
-    http.get(URL, json=answer(OVER))
+    http.get(URL, json=response(OVER))
     hanging.hangs = lambda org_id, number: org_id == "a"
     synced = read({**settings, "org_ids": ["a", "b"], "num_workers": 1}, catalog(*BOTH))
     assert synced.outcomes == [("failed", "unreachable"), ("read", None)]
@@ -118,8 +118,8 @@ def test_an_organization_whose_requests_all_exceed_their_deadline_fails(http, se
     assert hanging.sent.count("a") == 4, "no retry starts two minutes after the first failure"
 
 
-def test_another_worker_takes_the_place_of_one_that_was_given_up(http, settings, hanging):
-    http.get(URL, json=answer(OVER))
+def test_a_new_worker_replaces_an_abandoned_one(http, settings, hanging):
+    http.get(URL, json=response(OVER))
     hanging.hangs = lambda org_id, number: org_id == "a" and number == 1
     synced = read({**settings, "org_ids": list("abc"), "num_workers": 1})
     assert hanging.sent == ["a", "b", "c", "a"]
@@ -127,24 +127,24 @@ def test_another_worker_takes_the_place_of_one_that_was_given_up(http, settings,
     assert next(iter(hanging.threads)).is_alive()
 
 
-def test_the_late_result_of_a_worker_that_was_given_up_is_ignored(http, settings, hanging):
+def test_the_late_result_of_an_abandoned_worker_is_ignored(http, settings, hanging):
     def respond(request, context):
         hanging.release()
-        return answer(OVER)
+        return response(OVER)
 
     http.get(URL, json=respond)
     hanging.hangs = lambda org_id, number: number == 1
-    hanging.body = json.dumps(answer({**OVER, "id": "late"})).encode()
+    hanging.body = json.dumps(response({**OVER, "id": "late"})).encode()
     synced = read(settings)
     assert not next(iter(hanging.threads)).is_alive(), "it ended before the retry did"
     assert [row["id"] for row in synced.rows()] == ["1"]
 
 
-def test_the_late_failure_of_a_worker_that_was_given_up_leaves_no_window_of_its_retry_out(http, settings, hanging):
+def test_the_late_failure_of_an_abandoned_worker_skips_no_window_of_its_retry(http, settings, hanging):
     def respond(request, context):
         if len(hanging.sent) == 4:
             hanging.release()
-        return answer(*({**OVER, "id": str(number)} for number in range(200)))
+        return response(*({**OVER, "id": str(number)} for number in range(200)))
 
     http.get(URL, json=respond)
     hanging.hangs = lambda org_id, number: number == 2
@@ -153,19 +153,19 @@ def test_the_late_failure_of_a_worker_that_was_given_up_leaves_no_window_of_its_
     assert (row["outcome"], row["requests"]) == ("read", 2 + 6)
 
 
-def test_a_worker_that_was_given_up_sends_no_further_request(http, settings, hanging):
+def test_an_abandoned_worker_sends_no_further_request(http, settings, hanging):
     """Its organization needs a second one, for the past."""
-    http.get(URL, json=answer({**OVER, "end_time": "2999-01-01T00:00:00Z"}))
+    http.get(URL, json=response({**OVER, "end_time": "2999-01-01T00:00:00Z"}))
     hanging.hangs = lambda org_id, number: number == 1
-    hanging.body = json.dumps(answer({**OVER, "end_time": "2999-01-01T00:00:00Z"})).encode()
+    hanging.body = json.dumps(response({**OVER, "end_time": "2999-01-01T00:00:00Z"})).encode()
     read(settings)
     sent = len(hanging.sent)
     hanging.release()
     assert len(hanging.sent) == sent
 
 
-def test_a_consumer_that_stops_early_lets_no_further_request_leave(http, settings):
-    http.get(URL, json=answer(OVER))
+def test_no_further_request_starts_after_the_consumer_stops(http, settings):
+    http.get(URL, json=response(OVER))
     messages: Any = SourceRavanCalcom().read(
         LOGGER, {**settings, "org_ids": list("abcdef"), "num_workers": 1}, catalog()
     )
@@ -175,8 +175,8 @@ def test_a_consumer_that_stops_early_lets_no_further_request_leave(http, setting
     assert http.call_count == sent < 6
 
 
-def test_a_consumer_that_stops_early_releases_the_workers_that_wait_for_a_rate_limit(http, settings, clock, hanging):
-    http.get(f"{URL}?org_id=a", json=answer(OVER))
+def test_workers_that_wait_for_a_rate_limit_end_after_the_consumer_stops(http, settings, clock, hanging):
+    http.get(f"{URL}?org_id=a", json=response(OVER))
     http.get(f"{URL}?org_id=b", status_code=429, headers={"Retry-After": "250"})
     clock.meanwhile = hanging.wait  # b's worker
     messages: Any = SourceRavanCalcom().read(LOGGER, {**settings, "org_ids": list("ba"), "num_workers": 2}, catalog())
@@ -194,7 +194,7 @@ def threads(monkeypatch):
     return workers.Threads(), SimpleQueue()
 
 
-def test_a_thread_is_kept_for_the_next_job_and_ends_with_the_pool(threads):
+def test_a_thread_is_reused_for_the_next_job_and_ends_with_the_pool(threads):
     pool, ran = threads
     for _ in range(3):
         pool.run(lambda: ran.put(threading.current_thread()), busy=1)
@@ -217,8 +217,8 @@ def test_a_thread_that_hangs_is_replaced(threads):
     pool.end()
 
 
-def test_a_later_request_that_always_hangs_fails_its_organization_in_the_end(http, settings, hanging):
-    http.get(URL, json=answer({**OVER, "end_time": "2999-01-01T00:00:00Z"}))
+def test_an_organization_fails_if_a_later_request_always_hangs(http, settings, hanging):
+    http.get(URL, json=response({**OVER, "end_time": "2999-01-01T00:00:00Z"}))
     hanging.hangs = lambda org_id, number: number % 2 == 0
     synced = read(settings, catalog(*BOTH))
     assert synced.outcomes == [("failed", "unreachable")]
