@@ -1,4 +1,4 @@
-"""The rooms of the package: which may import which, how large they are, and that one lock is enough."""
+"""Tests of the package's structure: allowed imports, size, and the single lock."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LEVELS = (
     ("bookings.records",),
     ("config",),
 )
-"""A module imports from those below it, and from its own level only what is not imported from there."""
+"""Imports between levels only go down. A module may import another one of its own level unless that imports it too."""
 
 PURE = ("config", "bookings.records", "bookings.windows", "bookings.coverage", "bookings.memory")
 
@@ -42,7 +42,7 @@ def name_of(path: Path) -> str:
 
 @cache
 def imported(path: Path) -> set[str]:
-    """The modules of the package that a module imports, whenever it does."""
+    """The modules of the package that a module imports, at the top or in a function."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == PACKAGE.name:

@@ -1,4 +1,4 @@
-"""What Airbyte's own checks would look at: the spec's rules, the metadata, the icon, the one version."""
+"""Tests of the properties that Airbyte's checks look at: spec, metadata, icon and version."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_the_choice_between_fail_and_skip_describes_airbytes_reaction_to_failure
     description = FIELDS["failing_organizations"]["description"]
     assert 'Choose "skip" for two or more organizations' in description
     assert "30 failed jobs in a row or 7 days" in description
-    assert FIELDS["failing_organizations"]["default"] == "fail"  # an existing connection keeps its behaviour
+    assert FIELDS["failing_organizations"]["default"] == "fail"  # existing connections keep their behaviour
 
 
 def test_the_spec_is_json_schema():
@@ -149,7 +149,7 @@ def test_the_metadata_matches_the_image_and_the_package():
 
 
 def test_the_version_is_the_same_everywhere():
-    """The version of pyproject.toml, wherever one of this connector's stands; scripts/release keeps it so."""
+    """The version of pyproject.toml is in every file that has the connector's version; scripts/release writes it."""
     [version, for_airbyte] = re.findall(r'^version = "(.*)"$', PYPROJECT, re.MULTILINE)
     assert for_airbyte == DATA["dockerImageTag"] == version
     labels = re.findall(r"(?:io.airbyte|org.opencontainers.image).version=(\S+)", (ROOT / "Dockerfile").read_text())

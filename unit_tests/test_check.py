@@ -1,4 +1,4 @@
-"""What a check requests, and when it fails."""
+"""Tests of a check: its requests, and when it fails."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ REMEDY = "To sync the others meanwhile, set Failing Organizations (failing_organ
 
 @pytest.fixture
 def checked(http, settings):
-    """Check organizations, of which those whose names begin so fail in that way."""
+    """Return a function that checks organizations; the beginning of an ID selects its failure in ``FAILURES``."""
     http.get(URL, json=response())
 
     def fails(name):
@@ -142,11 +142,11 @@ def test_a_failure_shows_no_secret(checked):
     assert "some.jwt.token" not in checked("forbidden-some.jwt.token").message
 
 
-# Its time.
+# The time limit.
 
 
 def slow(clock, seconds, fails=()):
-    """A response that takes so long, and fails for these organizations."""
+    """A response that takes this many seconds, and fails for these organizations."""
 
     def respond(request, context):
         clock.now += seconds
@@ -159,7 +159,7 @@ def slow(clock, seconds, fails=()):
 def test_organizations_not_reached_in_time_cause_one_warning(checked, http, clock, caplog):
     http.get(URL, json=slow(clock, 20))
     assert checked(*"abcdef").status is Status.SUCCEEDED
-    assert http.call_count == 3, "no request leaves after 45 seconds"
+    assert http.call_count == 3, "no request starts after 45 seconds"
     assert lines(caplog, "WARNING") == [
         "3 of 6 organizations were not checked, because the check was stopped or had used up its 45 seconds. "
         "A sync reads them all."

@@ -1,4 +1,4 @@
-"""One request: what is sent, what its response becomes, and how a failure of the network is worded."""
+"""Tests of one request: the sent request, the result of its response, and the sentences of network failures."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def plain_environment(monkeypatch):
 
 @pytest.fixture
 def endpoint(settings):
-    """Make clients, and close their connections in the end."""
+    """Return a function that makes clients; their connections are closed after the test."""
     made = []
 
     def endpoint(timeouts: Timeouts = READ, notify=lambda event: None, until=None, **more) -> Client:
@@ -70,7 +70,7 @@ def failure(endpoint: Client, call: Call | None = None) -> OrganizationFailure:
     return caught.value
 
 
-# What is sent.
+# The request.
 
 
 def test_a_request_names_the_organization_the_limit_and_the_token(http, endpoint):
@@ -153,7 +153,7 @@ def test_a_request_is_not_sent_after_its_latest_start(http, endpoint, clock):
     assert http.call_count == 1
 
 
-# What travels, and what does not.
+# Data that must not be sent elsewhere.
 
 
 def test_every_redirect_is_a_failure(http, endpoint):
@@ -172,7 +172,7 @@ def cookie_sent_after_a_response_set_one(session: requests.Session) -> str | Non
 
 
 def test_no_cookie_of_a_response_is_sent_with_another_request(endpoint):
-    assert cookie_sent_after_a_response_set_one(requests.Session()) == "a=b", "as every other session does"
+    assert cookie_sent_after_a_response_set_one(requests.Session()) == "a=b", "an ordinary session sends it"
     assert cookie_sent_after_a_response_set_one(endpoint()._session) is None
 
 
@@ -217,7 +217,7 @@ def test_certificates_come_from_openssls_variable_unless_that_of_requests_is_set
     assert session.merge_environment_settings(API, {}, True, None, None)["verify"] == "/first"
 
 
-# What a response becomes.
+# Responses.
 
 
 @pytest.mark.parametrize(("encoding", "compress"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
@@ -301,7 +301,7 @@ def test_an_interim_status_is_a_failure_and_closes_its_connection(http, endpoint
     caught = failure(endpoint())
     assert caught.kind is failures.UNREACHABLE
     assert "the server sent an interim response in place of the response" in str(caught)
-    assert connection.closed, "the next response on it is that of this request"
+    assert connection.closed, "the next response on the connection belongs to this request"
 
 
 # The API's time.
@@ -344,7 +344,7 @@ def test_the_time_is_the_connectors_own_without_a_valid_date_header(http, endpoi
         ({"Retry-After": f"Mon, 01 Jun {9**99} 12:00:00 GMT"}, 1),
         ({}, 1),
         ({"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}, 1),
-        # By the API's own clock, whatever ours says.
+        # By the API's clock, even if the local clock differs.
         ({"Retry-After": "Mon, 01 Jun 2026 12:00:30 GMT", "Date": DATE}, 30),
         ({"Retry-After": "Mon, 01 Jun 2026 12:00:30 -0000", "Date": DATE}, 30),
         ({"Retry-After": "Mon, 01 Jun 2026 14:00:30 +0200", "Date": DATE}, 30),
@@ -435,7 +435,7 @@ def test_a_refused_token_that_has_not_expired_is_reported_without_an_expiry(http
     assert failure(endpoint(access_token=token)).kind is failures.TOKEN_REFUSED
 
 
-# Failures of the network, as requests and urllib3 report them over a connection that fails so.
+# Network failures, as requests and urllib3 report them for a connection that fails.
 
 MAX_LABEL = 63
 create_connection = urllib3.util.connection.create_connection
@@ -453,13 +453,13 @@ ADDRESS = "the address of the host or the proxy is not valid. Check API URL (api
 
 @dataclass
 class Case:
-    """A failure of the network.
+    """A network failure.
 
     Attributes:
-        detail: How its sentence begins.
-        connection: What the connection gives before it ends; an exception is raised instead of connecting.
-        tls: What the TLS handshake raises, if anything.
-        stays_open: Whether the connection does not end, but falls silent.
+        detail: The beginning of its sentence.
+        connection: The bytes received before the connection ends, or an exception that is raised instead of connecting.
+        tls: The exception of the TLS handshake, if any.
+        stays_open: Whether the connection stays open without further bytes instead of ending.
     """
 
     detail: str
@@ -531,7 +531,7 @@ CASES = {
 
 @contextmanager
 def failing(case: Case) -> Iterator[None]:
-    """Let every connection fail as a case says."""
+    """Make every connection fail as described by a case."""
     opened: list[socket.socket] = []
     wrap = vars(urllib3.connection)["ssl_wrap_socket"]
 

@@ -36,7 +36,7 @@ def parsed(**settings) -> Config:
 
 
 def refusal(**settings) -> str:
-    """Why these settings are refused, beside ones that are fine; ``None`` takes one of those away."""
+    """Add these settings to valid ones, ``None`` to remove one, and return the error message."""
     with pytest.raises(InvalidConfig) as caught:
         parsed(**settings)
     return str(caught.value)
@@ -47,7 +47,7 @@ def token(**claims) -> str:
 
 
 def ending(**ahead) -> tuple[str, datetime]:
-    """A token that expires this far from now, and when."""
+    """A token that expires after this time, and its expiry."""
     ends = (datetime.now(timezone.utc) + timedelta(**ahead)).replace(microsecond=0)
     return token(exp=int(ends.timestamp())), ends
 
@@ -368,7 +368,7 @@ def test_quoted_text_is_put_on_one_line_and_shortened():
 
 
 def test_settings_are_read_with_the_standard_library_alone():
-    """So a mistake is reported before the seconds that importing the CDK takes."""
+    """A mistake is reported without waiting for the import of the CDK, which takes seconds."""
     script = (
         "import sys; before = {*sys.modules}; import source_ravan_calcom.config; "
         "print(*{name.split('.')[0] for name in {*sys.modules} - before} - sys.stdlib_module_names)"
@@ -379,7 +379,7 @@ def test_settings_are_read_with_the_standard_library_alone():
 
 @pytest.fixture
 def written(tmp_path):
-    """Write a file; returns its path."""
+    """Return a function that writes a file and returns its path."""
 
     def write(content: str | bytes):
         file = tmp_path / "config.json"

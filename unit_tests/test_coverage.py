@@ -1,4 +1,4 @@
-"""No claim is ever false, no gap is claimed where nothing was lost, and what changes nothing moves no claim."""
+"""Tests that no claim is false, that no gap is reported without a cause, and that harmless changes affect no claim."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_a_busy_account_read_every_hour_keeps_its_coverage():
     assert first.is_first
 
 
-# What was found: an account that shows more, other, or less than before.
+# Situations that were found: an account that shows more, different or fewer bookings than before.
 
 
 def host(number: int, seed: int = 1) -> World:
@@ -128,7 +128,7 @@ def host(number: int, seed: int = 1) -> World:
 
 
 def settled(world: World) -> Claim:
-    """The claim of a second sync, in which nothing had changed."""
+    """Sync twice without changes, and return the claim of the second sync."""
     world.sync()
     world.live(timedelta(hours=1))
     return world.sync()
@@ -147,7 +147,7 @@ def test_coverage_begins_anew_if_a_host_becomes_team_admin(of_its_own, statuses,
     assert world.false_statements(claim) == []
     world.live(timedelta(hours=1))
     after = world.sync()
-    assert (after.covered_from, after.reason) == (claim.covered_from, ""), "it is told once"
+    assert (after.covered_from, after.reason) == (claim.covered_from, ""), "it is reported once"
 
 
 def test_more_future_bookings_affect_no_claim():
@@ -179,7 +179,7 @@ def test_coverage_begins_anew_for_another_account_and_again_for_the_first_one(sh
         world.connect(account)
         world.live(timedelta(hours=1))
         claim = world.sync()
-        if claim.coverage == "unknown":  # so many bookings are missing that it may have been a passing failure
+        if claim.coverage == "unknown":  # many bookings are missing, possibly because of a temporary failure
             assert claim.reason == FEWER
             claim = world.sync()
         assert (claim.coverage, claim.is_first, claim.gap) == ("partial", True, None)
@@ -232,7 +232,7 @@ def test_a_page_with_a_few_rows_fewer_or_one_more_than_the_cap_counts_as_cut(cap
     assert world.false_statements(claim) == []
     world.account.lost.clear()
     claim = world.sync()
-    assert claim.coverage == "partial", "when the page is whole again, too"
+    assert claim.coverage == "partial", "also when the page is complete again"
     assert world.false_statements(claim) == []
 
 
@@ -300,7 +300,7 @@ def test_the_latest_gap_and_the_time_of_its_detection_are_remembered():
     assert world.seen.gap == (*opened.gap, found_at)
     world.state = {}
     world.sync()
-    assert world.seen.gap is None, "a full refresh and a lost state forget it"
+    assert world.seen.gap is None, "it is lost with the state"
 
 
 # The steps of a claim.
@@ -330,7 +330,7 @@ def test_coverage_of_an_empty_account_is_unknown_without_a_doubt():
 def test_an_empty_past_window_and_three_future_bookings_prove_that_the_api_filters():
     ahead = [booking(number, 5 + number) for number in range(3)]
     assert claim_of(account(*ahead)).coverage == "complete"
-    assert claim_of(account(*ahead[:2])).coverage == "unknown", "two may have been over a moment later"
+    assert claim_of(account(*ahead[:2])).coverage == "unknown", "two may have ended since"
 
 
 def test_a_past_window_with_only_past_bookings_proves_that_the_api_filters():
@@ -446,7 +446,7 @@ def test_a_cut_window_is_doubted_unless_its_rows_are_in_order(starts, disorder):
     assert disorder in evidence.disorder
     assert bool(evidence.disorder) == bool(disorder)
     assert evidence.last_start == START + timedelta(hours=starts[-1])
-    assert look(rows_of(hours(*starts[:40])), PAST, START, NOTHING).disorder == "", "one that is whole needs no order"
+    assert look(rows_of(hours(*starts[:40])), PAST, START, NOTHING).disorder == "", "a complete window needs no order"
 
 
 def test_a_forward_window_must_have_ascending_starts():
@@ -468,7 +468,7 @@ def test_up_to_two_starts_may_be_unreadable_but_not_the_last_one(unreadable, dis
 
 
 def cut(at: float, **fields) -> Evidence:
-    """The evidence of a cut window whose last row starts so many hours from now."""
+    """The evidence of a cut window whose last row starts this many hours from now."""
     return Evidence(200, last_start=START + timedelta(hours=at), proves_more_than_upcoming=True, **fields)
 
 
@@ -588,7 +588,7 @@ def test_coverage_begins_anew_if_the_chosen_statuses_change():
 
 
 def test_coverage_begins_anew_if_the_last_sync_is_in_the_future():
-    """By a clock that was wrong then or is wrong now: a gap could not be told from none."""
+    """One of the clocks was wrong, so it is unknown whether a gap opened."""
     evidence = {"past": cut(-20, known=50), "upcoming": WHOLE}
     claim = claimed(evidence, Covered(START + timedelta(days=60), None))
     assert (claim.coverage, claim.covered_from) == ("partial", START - timedelta(hours=20))

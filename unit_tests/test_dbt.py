@@ -1,4 +1,4 @@
-"""What ``dbt/`` takes from the connector's schemas."""
+"""Tests that ``dbt/`` matches the connector's schemas."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pages that users read agree with the code."""
+"""Tests that the documentation matches the code."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def headings(page: str) -> list[str]:
 
 
 def table_after(page: str, heading: str) -> list[list[str]]:
-    """The cells of the first table after a line that begins so, without its heading."""
+    """The cells of the first table after a line with this beginning, without the header."""
     lines = page[page.index(heading) :].splitlines()
     start = next(number for number, line in enumerate(lines) if line.startswith("|---"))
     rows = []
@@ -57,7 +57,7 @@ def table_after(page: str, heading: str) -> list[list[str]]:
 
 
 def anchor(heading: str) -> str:
-    """The anchor that a heading gets: its words in lower case, joined by hyphens."""
+    """The anchor of a heading: its words in lower case, joined by hyphens."""
     return re.sub(r"[^\w\- ]", "", heading.lstrip("# ").lower()).replace(" ", "-")
 
 
@@ -137,7 +137,9 @@ def test_the_troubleshooting_table_has_the_sentence_of_the_kind(kind):
     assert sentence == kind.sentence.format(**fields), (
         f"docs/ravan-calcom.md, troubleshooting, row {kind.name}: the second cell is the sentence of the code"
     )
-    assert why.endswith(".") and remedy.endswith("."), f"docs/ravan-calcom.md, row {kind.name}: why, and what to do"
+    assert why.endswith(".") and remedy.endswith("."), (
+        f"docs/ravan-calcom.md, row {kind.name}: the third cell gives the cause and the remedy"
+    )
 
 
 def test_the_table_of_internals_names_each_file_that_uses_them_and_has_at_most_five_rows():

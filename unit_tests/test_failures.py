@@ -1,4 +1,4 @@
-"""The kinds of failure, their sentences, and that everything that has to know a kind does."""
+"""Tests of the kinds of failure and their sentences, and that each kind is complete."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MADE_ELSEWHERE = {
     failures.WRONG_SHAPE: "ravan/responses.py makes it of JSON in another shape",
     failures.OTHER_TENANT: "ravan/responses.py makes it of another organization's rows",
 }
-"""The kinds that no table leads to, and what does."""
+"""The kinds that are in no table, and their causes."""
 
 WITHOUT_FAULT = {
     "token_refused": "it ends a whole sync, and has tests of its own",
@@ -32,18 +32,18 @@ WITHOUT_FAULT = {
     "network_settings": "the connection fails, so there is no response",
     "unforeseen": "no response causes it on purpose",
 }
-"""The kinds that no fault of the sandbox's causes in one organization, and why."""
+"""The kinds that no fault of the sandbox causes in one organization, and the reasons."""
 
 
 def is_decided_by_its_body(fault: Fault) -> bool:
-    """Whether the response itself decides, and not how it arrives, which the integration tests try."""
+    """Whether the kind depends on the response only, not on its transfer, which the integration tests cover."""
     return fault.manner == "response" and "Content-Encoding" not in fault.headers
 
 
 def test_every_kind_of_the_module_is_in_kinds_once():
     of_the_module = {name: each for name, each in vars(failures).items() if isinstance(each, Kind)}
     missing = [name for name, kind in of_the_module.items() if kind not in KINDS]
-    assert missing == [], "add them to KINDS in ravan/failures.py, by how much a person can do about them"
+    assert missing == [], "add them to KINDS in ravan/failures.py, ordered by how much a user can do about them"
     assert len(KINDS) == len(of_the_module)
     assert len({kind.name for kind in KINDS}) == len({kind.label for kind in KINDS}) == len(KINDS)
 
@@ -101,7 +101,7 @@ def test_the_response_of_every_fault_leads_to_the_kind_that_the_fault_matrix_exp
 
 
 def test_every_code_has_a_fault_of_the_sandbox_or_is_a_synonym():
-    """Each kind that a code leads to is caused by a fault with one of its codes or statuses."""
+    """For each kind that has codes, a fault has one of its codes or statuses."""
     by_fault = {
         result.kind
         for fault in FAULTS.values()
@@ -122,12 +122,12 @@ REMEDY = re.compile(
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 def test_every_sentence_names_the_organization_and_what_to_do(kind):
     fields = {field for _, field, _, _ in string.Formatter().parse(kind.sentence) if field}
-    assert "org_id" in fields, f"{kind.name}: the sentence does not say which organization"
+    assert "org_id" in fields, f"{kind.name}: the sentence does not name the organization"
     assert fields & {"code", "detail"}, f"{kind.name}: the sentence does not say what was seen"
     facts = Facts("ORG", "CODE", "seen", "the API's words", "host:1", 3)
     sentence = str(OrganizationFailure(kind, facts))
     assert sentence.endswith("Ravan says: “the API's words”." if "said" in fields else "."), f"{kind.name}: full stop"
-    if kind is not failures.NETWORK_SETTINGS:  # its detail says what to do
+    if kind is not failures.NETWORK_SETTINGS:  # its detail gives the remedy
         assert REMEDY.search(kind.sentence), (
             f"{kind.name}: the sentence does not say what to do. It may begin with another verb than "
             f"{REMEDY.pattern}; add it there"
@@ -136,7 +136,7 @@ def test_every_sentence_names_the_organization_and_what_to_do(kind):
 
 def test_only_transient_kinds_are_retried():
     assert [kind.name for kind in KINDS if kind.is_retryable and kind.failure_type != TRANSIENT] == []
-    # A rate limit is waited out where it is met.
+    # After a rate limit, the client waits and sends the request again.
     assert [kind.name for kind in KINDS if kind.failure_type == TRANSIENT and not kind.is_retryable] == ["rate_limited"]
 
 

@@ -1,4 +1,4 @@
-"""What the form of Airbyte's web app sends to the connector, and what it refuses before."""
+"""Tests of the form in Airbyte's web app: the settings that it sends, and those that it refuses."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from source_ravan_calcom.config import Config, InvalidConfig, connection_specifi
 
 SPEC = connection_specification()
 
-# The keywords that the web app enforces; it ignores all others, type, minItems and minLength included.
+# The keywords that the web app enforces; it ignores all others, even type, minItems and minLength.
 ENFORCED = ("properties", "items", "required", "pattern", "minimum", "maximum", "enum")
 
 Form = validators.create({}, {keyword: Draft7Validator.VALIDATORS[keyword] for keyword in ENFORCED})
@@ -27,7 +27,7 @@ IDS = (
 
 
 def pastes(a: str, b: str, c: str) -> dict[str, str]:
-    """The same list of three IDs, in the forms in which people have it."""
+    """The same list of three IDs in the formats that users paste."""
     return {
         "a column of a sheet": f"{a}\n{b}\n{c}\n",
         "a column of a sheet on Windows": f"{a}\r\n{b}\r\n{c}",
@@ -45,13 +45,15 @@ def pastes(a: str, b: str, c: str) -> dict[str, str]:
 
 
 def form_refuses(spec: dict[str, Any], values: dict[str, Any]) -> list[str]:
-    """The settings, and the keyword that each breaks, for which the web app refuses to save these values."""
-    given = {name: value for name, value in values.items() if value not in (None, "", [])}  # emptied: sent as missing
+    """The settings that the web app refuses to save, each with the violated keyword."""
+    given = {
+        name: value for name, value in values.items() if value not in (None, "", [])
+    }  # an emptied field is sent as missing
     return [f"{error.json_path}: {error.validator}" for error in Form(spec).iter_errors(given)]
 
 
 def chips(pasted: str) -> list[str]:
-    """The entries of a list after a paste: a text field has one line, and one kind of delimiter splits it."""
+    """The entries of a list after a paste into a field of one line, which is split at one kind of delimiter."""
     line = re.sub(r"\r\n|[\r\n\t]", " ", pasted)
     delimiter = next((each for each in ",;" if each in line), None)
     return [chip for chip in line.split(delimiter) if chip] if delimiter else [line]
@@ -73,7 +75,7 @@ def test_a_list_of_ids_is_the_same_in_every_pasted_format(pasted):
 
 
 def test_pasting_splits_as_in_the_web_app():
-    """As seen in a browser, so that the test above means something."""
+    """The expected values come from a browser; the test above relies on them."""
     assert chips("a\tb\nc") == ["a b c"]
     assert chips("a;b,c") == ["a;b", "c"]
     assert chips("a;b") == ["a", "b"]
@@ -119,7 +121,7 @@ def test_a_fraction_is_accepted_by_the_form_and_refused_by_the_connector():
 
 
 def test_a_source_of_an_earlier_version_without_the_newer_settings_is_accepted():
-    """The form shows “Select a value” for them and sends nothing."""
+    """The form shows “Select a value” for these settings and does not send them."""
     values = {"access_token": "t", "org_ids": ["a"]}
     assert form_refuses(SPEC, values) == []
     assert not Config.parse(values).skips

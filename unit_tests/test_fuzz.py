@@ -1,4 +1,4 @@
-"""Any response is rows or a named error, never a crash, another organization's rows, or a lost row."""
+"""Tests that any response leads to rows or a named error: never a crash, a lost row or another organization's row."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ VALUES = st.recursive(
 
 
 def paths(value, path=()):
-    """Every place in the documented body where something else could stand."""
+    """The paths of all values in the documented body."""
     yield path
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, inner in items:
@@ -64,7 +64,7 @@ def put(body, path, value):
 
 
 def outcome(status: int, content: bytes):
-    """The rows that a read prints, and the failure it ends with, if any."""
+    """The rows of a read, and the failure that ended it, if any."""
     with requests_mock.Mocker() as http:
         http.get(URL, content=content, status_code=status)
         synced = read(CONFIG)

@@ -1,4 +1,4 @@
-"""The command's exit codes and messages, in this process; what needs a process of its own is an integration test."""
+"""Tests of the command's exit codes and messages in this process; integration tests run it in a separate process."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def restored_process(monkeypatch):
 
 @pytest.fixture
 def file(tmp_path):
-    """Write a file of JSON, and return its path."""
+    """Return a function that writes a JSON file and returns its path."""
 
     def file(name, content):
         path = tmp_path / f"{name}.json"
@@ -39,7 +39,7 @@ def file(tmp_path):
 
 @pytest.fixture
 def printed(capsys):
-    """The messages that were printed since the last look, by their type."""
+    """Return a function that returns the messages printed since its last call, by type."""
 
     def printed():
         messages = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
@@ -162,16 +162,17 @@ def test_no_message_shows_the_token(http, settings, file, capsys):
     assert "some.jwt.token" not in "".join(capsys.readouterr())
 
 
-# How the process ends.
+# The end of the process.
 
 
 class Left(BaseException):
-    """The process ended at once, with this code."""
+    """Raised in place of ending the process at once, with the exit code."""
 
 
 @pytest.fixture
 def run(monkeypatch):
-    """Run the command, whose verb ends in that way; returns its exit code, and whether it ended at once."""
+    """Return a function that runs the command with this ending of its verb, and returns the exit code and whether the
+    process ended at once."""
     heard: dict[int, object] = {}
     monkeypatch.setattr(signal, "signal", heard.__setitem__)
     monkeypatch.setattr(os, "set_blocking", lambda *_: None)
@@ -183,7 +184,7 @@ def run(monkeypatch):
 
     def run(ending):
         def ends(arguments):
-            assert {signal.SIGTERM, signal.SIGINT} <= heard.keys(), "signals are heard before anything is done"
+            assert {signal.SIGTERM, signal.SIGINT} <= heard.keys(), "signal handlers are installed first"
             if isinstance(ending, Exception):
                 raise ending
             if callable(ending):

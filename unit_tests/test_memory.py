@@ -29,12 +29,12 @@ OTHER = {"id": "2", "status": "cancelled"}
 
 
 def fingerprint_of(row):
-    """A row's fingerprint as the state holds it: which booking it is, then what its content is."""
+    """A row's fingerprint as in the state: booking, then content."""
     return uid_mark(identity(row)) + fingerprint(row)[: FINGERPRINT_BYTES - UID_BYTES]
 
 
 def compared(rows, before: Seen | None = None, past=()) -> memory.Delivery:
-    """A delivery of rows from ``upcoming`` and from ``past``."""
+    """The delivery of these rows in ``upcoming`` and in ``past``."""
     reading = Reading(("upcoming", "past"), before)
     for each in (rows, past):
         reading.take([dict(row) for row in each], AT, AT)
@@ -42,7 +42,7 @@ def compared(rows, before: Seen | None = None, past=()) -> memory.Delivery:
 
 
 def saved(state: State) -> dict:
-    """The state as the platform hands it to the next sync."""
+    """The state as the platform passes it to the next sync."""
     return json.loads(json.dumps(state.due(at_end=True)))
 
 
@@ -63,7 +63,7 @@ def test_sent_rows_are_known_in_the_next_sync():
     assert before == first.seen
     changed = {**ROW, "status": "cancelled"}
     assert compared([OTHER, changed], before).rows == [changed]
-    assert compared([], before, past=[OTHER, ROW]).rows == [], "whichever window shows it"
+    assert compared([], before, past=[OTHER, ROW]).rows == [], "in any window"
 
 
 def test_a_row_that_left_the_windows_is_forgotten():
@@ -152,7 +152,7 @@ def test_at_most_ten_states_are_printed_and_the_last_one_is_complete(count):
     printed += [each for each in [state.due(at_end=True)] if each]
     assert 1 <= len(printed) <= STATES_PER_SYNC + 1
     assert sorted(printed[-1]["organizations"]) == sorted(org_ids)
-    assert len(printed) == len({len(each["organizations"]) for each in printed}), "none is printed twice"
+    assert len(printed) == len({len(each["organizations"]) for each in printed}), "no state is printed twice"
 
 
 def test_an_unchanged_sync_prints_one_state():
@@ -165,7 +165,7 @@ def test_an_unchanged_sync_prints_one_state():
 
 
 def old_hash(row, size=9) -> bytes:
-    """A fingerprint of version 1, or with fewer bytes of version 2."""
+    """A fingerprint of version 1; with fewer bytes, one of version 2."""
     return blake2b(orjson.dumps(row, option=orjson.OPT_SORT_KEYS), digest_size=9).digest()[:size]
 
 
@@ -212,7 +212,7 @@ def test_an_upgrade_begins_coverage_anew_once_and_logs_it():
     first = read(parsed(version_2(*over, **fields))["a"])
     assert (first.claim.reason, first.claim.is_first, first.rows) == (UPGRADED, True, [])
     assert read(first.seen).claim.reason == ""
-    assert read(parsed(version_1(*over))["a"]).claim.reason == "", "version 1 claimed nothing"
+    assert read(parsed(version_1(*over))["a"]).claim.reason == "", "version 1 had no claims"
 
 
 @pytest.mark.parametrize("state", [version_1(ROW), version_2(ROW)])
@@ -326,9 +326,11 @@ def test_the_state_keeps_missing_bookings_for_one_more_sync():
     assert once.claim.coverage == "unknown"
     assert once.seen.is_doubted
     assert unpacked(once.seen.fingerprints) | unpacked(once.seen.settled) == unpacked(before.fingerprints)
-    assert read(over, once.seen).claim.reason == "", "they came back"
+    assert read(over, once.seen).claim.reason == "", "the bookings came back"
     changed = [{**over[0], "attendee_name": "Ann"}, *over[1:4]]
-    assert read(over[:4], read(changed, before).seen).rows == over[:1], "it is as before, and not as it was sent last"
+    assert read(over[:4], read(changed, before).seen).rows == over[:1], (
+        "the version in the state counts, not the one sent last"
+    )
     twice = read(over[:4], once.seen)
     assert (twice.claim.coverage, twice.seen.is_doubted) == ("complete", False)
 

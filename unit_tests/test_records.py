@@ -389,7 +389,7 @@ def assert_fits(row) -> None:
 
 
 def is_good(column: str, value) -> bool:
-    """Whether a value has the type of its column as it is, by the schema alone."""
+    """Whether a value has the type of its column without conversion."""
     if isinstance(value, str) and (
         "\0" in value or value[:4] in ("0000", "0001") or value.startswith("1970-01-01T00:00:00")
     ):
@@ -493,7 +493,7 @@ def test_a_fingerprint_changes_with_any_field(change):
 
 
 def test_fingerprints_are_prefixes_of_those_of_version_1():
-    # blake2b with 9 bytes over the sorted JSON, computed once; another value would send everybody's bookings again.
+    # blake2b with 9 bytes over the sorted JSON, computed once; another value would send all users' bookings again.
     assert fingerprint({"b": 1, "a": "é"}).hex() == "eb13817209ca"
 
 

@@ -1,4 +1,4 @@
-"""What a person reads of a sync: the log, the ``organizations`` stream, the closing error."""
+"""Tests of the reports of a sync: the log, the ``organizations`` stream, and the closing error."""
 
 from __future__ import annotations
 
@@ -49,7 +49,8 @@ def everything_is_logged(caplog):
 
 @pytest.fixture
 def synced(http, settings):
-    """Read organizations, of which those whose names begin so fail in that way, one at a time and both streams."""
+    """Return a function that reads both streams, one organization at a time; the beginning of an ID selects its failure
+    in ``FAILURES``."""
     http.get(URL, json=response(OVER))
 
     def fails(name):
@@ -65,7 +66,7 @@ def synced(http, settings):
     return synced
 
 
-# Each organization's failure.
+# Failures of organizations.
 
 
 def test_each_organization_fails_alone_with_an_error_line_and_one_closing_error(synced, caplog):
@@ -191,7 +192,7 @@ def test_the_closing_error_shows_no_secret(synced):
     assert "some.jwt.token" not in synced("forbidden-some.jwt.token").error.message
 
 
-# One organization's 401, and everybody's.
+# Refused tokens.
 
 
 def test_a_token_refused_for_three_organizations_before_any_success_stops_the_sync_with_one_error(synced, caplog, http):
@@ -327,7 +328,7 @@ def test_a_sync_that_overwrites_the_table_fails_instead_of_skipping_and_gives_th
             generation_id=3,
             minimum_generation_id=0,
         ),
-        # As PyAirbyte requests every incremental stream, which it merges.
+        # PyAirbyte's configuration of incremental streams, which it merges.
         catalog(destination=DestinationSyncMode.overwrite, generation_id=2, minimum_generation_id=1),
         catalog(destination=DestinationSyncMode.overwrite),
     ],
@@ -444,7 +445,7 @@ def test_a_long_sync_logs_its_progress_every_thirty_seconds(http, settings, capl
     assert progress[0].startswith("So far: 29 of 100 organizations read, 0 failed; 29 bookings read, ")
 
 
-# Coverage. The accounts are read as Cal.com shows them, by the API's clock.
+# Coverage. Accounts are read at a time by the API's clock.
 
 
 def booked(org_id: str, starts: Iterable[datetime], status: str = "accepted") -> Account:
@@ -455,7 +456,7 @@ def booked(org_id: str, starts: Iterable[datetime], status: str = "accepted") ->
 
 
 def past(count: int, until: datetime = NOW) -> list[datetime]:
-    """So many starts, one an hour, the last of them well before ``until``."""
+    """Hourly starts, the last of them well before ``until``."""
     return [until - HOUR * (number + 2) for number in range(count)]
 
 
@@ -479,7 +480,7 @@ def sync_of(http, settings):
 
 
 def grown(count: int, status: str) -> tuple[list[Account], list[Account]]:
-    """Accounts of 100 bookings, and the same after 220 more, of this status, all since then."""
+    """Accounts with 100 bookings, and the same accounts with 220 more of this status, which started later."""
     org_ids = [f"org-{number}" for number in range(count)]
     before = [booked(org_id, past(100)) for org_id in org_ids]
     after = [booked(org_id, past(100)) for org_id in org_ids]
@@ -559,7 +560,7 @@ def test_a_full_refresh_of_large_accounts_causes_one_warning(sync_of, caplog):
 
 
 def ignoring(org_id: str) -> Account:
-    """An account behind the version of Cal.com's API that ignores the status."""
+    """An account with the version of Cal.com's API that ignores the status."""
     account = booked(org_id, [*past(20), *(NOW + HOUR * (number + 1) for number in range(20))])
     account.version = "2024-04-15"
     return account

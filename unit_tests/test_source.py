@@ -1,4 +1,4 @@
-"""The protocol's verbs, and the files they are called with."""
+"""Tests of the protocol's verbs and their files."""
 
 from __future__ import annotations
 
@@ -52,11 +52,11 @@ def test_discover_returns_both_streams_with_their_keys_and_their_cursor(settings
 @pytest.mark.parametrize("stream", BOTH)
 def test_every_column_has_a_nullable_type_and_a_description(stream):
     schema = json.loads((SCHEMAS / f"{stream}.json").read_text())
-    assert schema["additionalProperties"] is True, "schemas: a field that Ravan adds must not be refused"
+    assert schema["additionalProperties"] is True, "schemas: additional fields of Ravan must be allowed"
     for name, column in schema["properties"].items():
         where = f"schemas/{stream}.json, column {name}"
         assert isinstance(column["type"], list) and len(column["type"]) == 2, f"{where}: type is [null, one type]"
-        assert column["type"][0] == "null", f"{where}: no value is certain, so null comes first in type"
+        assert column["type"][0] == "null", f"{where}: null comes first in type, because any value may be missing"
         assert column["description"].endswith("."), f"{where}: a description, in sentences, is missing"
         assert ("format" in column) == ("airbyte_type" in column), f"{where}: a time has format and airbyte_type"
         if "format" in column:
@@ -102,7 +102,7 @@ def test_configure_returns_the_settings_normalised_and_writes_no_file(tmp_path, 
     given = {**settings, "access_token": " Bearer some.jwt.token ", "agent_id": None, "later": 1}
     configured = SourceRavanCalcom().configure(given, str(tmp_path))
     assert configured["access_token"] == "some.jwt.token"
-    assert configured["later"] == 1, "it stays, so that the verb can caution"
+    assert configured["later"] == 1, "it is kept, so that the verb can warn of it"
     assert "agent_id" not in configured
     assert list(tmp_path.iterdir()) == []
 
@@ -140,7 +140,7 @@ def refusal(noun, path) -> str:
 
 @pytest.fixture
 def file(tmp_path):
-    """Write a file, and return its path."""
+    """Return a function that writes a file and returns its path."""
 
     def file(content):
         path = tmp_path / "file.json"

@@ -1,4 +1,4 @@
-"""What a read requests, delivers and remembers."""
+"""Tests of a read: its requests, its records and its states."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def failing(status_code: int = 502, code: str | None = None):
     return {"status_code": status_code, "json": {"success": False, "message": "no", **({"code": code} if code else {})}}
 
 
-# Which organization is requested when.
+# The order of organizations.
 
 
 def test_organizations_are_requested_in_the_order_of_the_settings(http, settings):
@@ -143,14 +143,14 @@ def test_requests_are_counted_over_all_tries_and_windows(http, settings):
     assert row["requests"] == http.call_count == 7
 
 
-# Requests under way.
+# Requests in progress.
 
 
 def test_no_more_requests_are_in_progress_than_the_setting_allows(http, settings, clock, monkeypatch):
     under_way, most = [], []
 
     class LateThreads(InlineThreads):
-        """Threads that do a job when the owner of the pool waits."""
+        """Threads whose jobs run while the owner of the pool waits."""
 
         def run(self, job, busy):
             under_way.append(job)
@@ -210,11 +210,11 @@ def test_a_lasting_rate_limit_stops_the_sync_with_one_error(http, settings, cloc
     assert set(organizations(http)) == {"a", "b"}
 
 
-# What the API does not know.
+# Refused limits and windows.
 
 
 def rows_if_limit_allows(most: int, rows):
-    """Rows as an API gives that refuses a higher limit."""
+    """Rows of an API that refuses a higher limit."""
 
     def respond(request, context):
         if int(request.qs["limit"][0]) > most:
@@ -231,7 +231,7 @@ def test_a_refused_limit_is_lowered_once_for_the_whole_sync_and_logged_once(http
     synced = read({**settings, "org_ids": list("abc"), "num_workers": 1})
     assert synced.error is None
     assert len(synced.rows()) == 9
-    # The first request for b had left when a was read.
+    # The first request for b was sent before a was read.
     limits = [(request.qs["org_id"][0], request.qs["limit"][0]) for request in http.request_history]
     assert limits == [("a", "200"), ("a", "100"), ("b", "200"), ("b", "100"), ("c", "100")]
     assert [line for line in caplog.messages if "200" in line] == [
@@ -463,7 +463,7 @@ def test_states_of_eight_megabytes_cause_no_warning():
     assert sync.STATE_BYTES == 8_000_000
 
 
-# Odd responses.
+# Unusual responses.
 
 
 def test_a_wrong_count_causes_a_warning_and_the_rows_are_delivered(http, settings, caplog):

@@ -16,7 +16,7 @@ UNDER_WAY = 10
 
 @dataclass
 class Bucket:
-    """Allows a request for each token that it holds, and gets new ones all the time."""
+    """A token bucket."""
 
     holds: int = 2
     per_second: float = 2.0
@@ -27,7 +27,7 @@ class Bucket:
         self.tokens = self.holds
 
     def refuses(self, now: float) -> float | None:
-        """The seconds until it would allow a request, or ``None`` where it has allowed this one."""
+        """Return ``None`` if it allows the request, or the seconds until it would allow one."""
         self.tokens = min(self.holds, self.tokens + (now - self.at) * self.per_second)
         self.at = now
         if self.tokens > 1 - 1e-9:
@@ -41,7 +41,7 @@ class Bucket:
 
 @dataclass
 class FixedWindow:
-    """Allows so many requests in each minute."""
+    """Allows a number of requests per minute."""
 
     allows: int = 120
     seconds: float = 60.0
@@ -71,7 +71,7 @@ RETRY_AFTER = {
 
 
 def simulated(server, latency: float, retry_after) -> tuple[float, int]:
-    """The seconds that ``REQUESTS`` good answers take, and how many 429s there were beside them."""
+    """The seconds until ``REQUESTS`` requests have succeeded, and the number of 429s."""
     policy, now, done, refused, under_way = RatePolicy(UNDER_WAY), 0.0, 0, 0, 0
     events: list = []
     number = count()
@@ -83,7 +83,7 @@ def simulated(server, latency: float, retry_after) -> tuple[float, int]:
             heapq.heappush(events, (now + latency / 2, next(number), now, None))
         elif events and (wait is None or events[0][0] <= now + wait):
             now, _, left_at, response = heapq.heappop(events)
-            if response is None:  # it has arrived at the server
+            if response is None:  # its arrival at the server
                 heapq.heappush(events, (now + latency / 2, next(number), left_at, [server.refuses(now)]))
                 continue
             if response == [None]:
@@ -95,7 +95,7 @@ def simulated(server, latency: float, retry_after) -> tuple[float, int]:
             policy.ended(left_at)
             under_way -= 1
         else:
-            assert wait is not None, "nothing is under way, and nothing may leave"
+            assert wait is not None, "no request is in progress, and none may start"
             now += wait
     return now, refused
 
@@ -117,14 +117,14 @@ def left(policy: RatePolicy, now: float) -> float:
 
 
 def refused(policy: RatePolicy, now: float, retry_after: float | None = None, left_at: float | None = None) -> None:
-    """A request leaves, if it has not left before, and meets a 429."""
+    """Refuse a request with a 429, which starts now unless it has started before."""
     left_at = left(policy, now) if left_at is None else left_at
     policy.refused(now, left_at, retry_after)
     policy.ended(left_at)
 
 
 def succeeded(policy: RatePolicy, now: float) -> None:
-    """A request leaves, and succeeds."""
+    """Start a request that succeeds."""
     left_at = left(policy, now)
     policy.succeeded(left_at)
     policy.ended(left_at)
@@ -133,7 +133,7 @@ def succeeded(policy: RatePolicy, now: float) -> None:
 def test_only_the_configured_number_limits_requests_before_the_first_429():
     free = RatePolicy(3)
     assert [left(free, 5.0) for _ in range(3)] == [5.0] * 3
-    assert free.wait(5.0) is None, "as many as the user allows are under way"
+    assert free.wait(5.0) is None, "as many requests as the setting allows are in progress"
     free.succeeded(5.0)
     free.ended(5.0)
     assert free.wait(5.0) == 0
@@ -191,7 +191,7 @@ def test_a_success_of_a_request_sent_before_the_pause_does_not_raise_the_allowed
     limited.succeeded(second)
     limited.ended(second)
     assert (limited.allowed, limited.pause) == (1, 1.0)
-    assert limited.limited_since is None, "something got through all the same"
+    assert limited.limited_since is None, "a request succeeded"
 
 
 def test_after_a_pause_one_request_starts_and_each_success_doubles_the_number():
@@ -218,7 +218,7 @@ def test_the_rate_is_that_of_the_successes_between_the_last_refusals_including_p
     assert limited.rate == pytest.approx(3 / 10)
     succeeded(limited, 11.0)
     assert limited.rate == pytest.approx(3 / 10 + throttle.FASTER)
-    assert limited.wait(11.0) == pytest.approx(1 / 0.3), "the next leaves when the rate allows it"
+    assert limited.wait(11.0) == pytest.approx(1 / 0.3), "the next request starts when the rate allows it"
 
 
 def test_a_refusal_lowers_the_rate_by_a_fifth_at_most():
@@ -247,7 +247,7 @@ def test_the_rate_ignores_successes_before_the_last_five_refusals():
         now += seconds
         for _ in range(successes):
             limited.succeeded(now)
-        limited.rate = None  # what is measured is looked at, not what it becomes of
+        limited.rate = None  # so that the measured rate is not limited by the earlier one
         limited.refused(now, now, None)
     assert limited.rate == pytest.approx(40 / 80)
 
@@ -263,7 +263,7 @@ def test_hanging_requests_sent_before_the_pause_take_no_place_after_it():
     assert limited.wait(3.0) is None
 
 
-# Threads wait in the throttle. In a test there is one thread, and what another would do happens in its wait.
+# Threads wait in the throttle. In a test there is one thread; actions of other threads happen during its wait.
 
 
 def new(most: int = 2, notify=lambda event: None) -> Throttle:

@@ -61,7 +61,7 @@ def requests(account: Account, before: Seen | None = None, statuses: Iterable[st
 
 
 def seen_of(account: Account, cap: int = 200, before: Seen | None = None) -> Seen:
-    """What the state holds after a sync."""
+    """The organization's state after a sync."""
     return memory.compare(read(account, START, cap=cap, before=before), before, (), START).seen
 
 
@@ -89,7 +89,7 @@ def test_a_response_with_a_count_above_the_limit_may_be_cut():
     assert [near_cap(rows, 200) for rows in (104, 150)] == [None, None]
 
 
-# Which requests a first reading takes.
+# The requests of a first reading.
 
 
 @pytest.mark.parametrize("count", [1, 44, 54, 94, 104, 194])
@@ -132,7 +132,7 @@ def test_bookings_spread_over_windows_are_all_read():
     assert (len(bookings.rows), bookings.full) == (450, ("unfiltered",))
 
 
-# What was cut.
+# Cut responses.
 
 
 @pytest.mark.parametrize("count", [50, 100, 197])
@@ -160,7 +160,7 @@ def test_a_larger_response_proves_that_a_smaller_one_was_not_cut():
     account = merged(account_of(80), account_of(60, hours_ahead=-500))
     assert read(account, START, cap=50).full == ("unfiltered", "upcoming", "past")
     account = merged(account_of(50), account_of(300, hours_ahead=-500))
-    assert read(account, START, cap=100).full == ("unfiltered", "past"), "50 rows are not cut where 100 can come"
+    assert read(account, START, cap=100).full == ("unfiltered", "past"), "50 rows are not cut if the API can send 100"
 
 
 @pytest.mark.parametrize(("cap", "known"), [(50, 50), (99, 100), (101, 100), (200, None)])
@@ -177,11 +177,11 @@ def test_chosen_windows_count_as_full_at_any_cap(count):
     assert bookings.full == ("upcoming",)
 
 
-# What was seen before spares requests.
+# Remembered bookings save requests.
 
 
 def large(*, pending: int = 3) -> Account:
-    """An account whose past and cancelled windows are cut, and what is ahead is not."""
+    """An account whose past and cancelled windows are cut, but not its forward windows."""
     return merged(
         account_of(300, hours_ahead=-500),
         account_of(250, "cancelled", -900),
@@ -253,7 +253,7 @@ def test_a_booking_confirmed_between_two_requests_is_not_missed():
 def test_an_account_that_shrank_takes_one_request_again():
     before = seen_of(large())
     small = account_of(30, hours_ahead=-500)
-    assert requests(small, before) == ["recurring", "upcoming", *STATUSES, None], "so many are missing"
+    assert requests(small, before) == ["recurring", "upcoming", *STATUSES, None], "many bookings are missing"
     doubted = seen_of(small, before=before)
     assert doubted.is_doubted
     accepted = seen_of(small, before=doubted)
@@ -264,7 +264,7 @@ def test_an_account_that_shrank_takes_one_request_again():
 def test_an_unfiltered_request_follows_only_if_the_windows_leave_the_cut_uncertain():
     account = merged(account_of(100, hours_ahead=-500), account_of(60), account_of(60, "cancelled"))
     before = seen_of(account)
-    assert requests(account, before) == [*STATUSES, None], "100 rows may be all or the cap"
+    assert requests(account, before) == [*STATUSES, None], "100 rows may be complete or cut"
     bookings = read(account, START, before=before)
     assert bookings.full == ("unfiltered",)
     before = seen_of(account_of(300, hours_ahead=-500), cap=100)
@@ -310,7 +310,9 @@ def test_windows_that_lack_bookings_of_the_unfiltered_response_are_detected_in_a
 
 def test_rows_beyond_a_cut_do_not_count_as_missing():
     account = large()
-    assert read(account, START, before=seen_of(account)).missing == 0, "those that only unfiltered showed"
+    assert read(account, START, before=seen_of(account)).missing == 0, (
+        "bookings that only the unfiltered response showed"
+    )
 
 
 # Refused windows and limits.
@@ -464,7 +466,7 @@ def test_exactly_the_bookings_of_the_windows_are_delivered(bookings, copies, cap
     if statuses:
         assert (*responses,) == in_order(statuses)
     elif not result.full:
-        assert held == set(account.bookings), "nothing is missing where no request was cut"
+        assert held == set(account.bookings), "no booking is missing if no response was cut"
     if not statuses and not is_known:
         assert (len(responses) == 6) == (near_cap(min(len(account.bookings), cap)) is not None)
 

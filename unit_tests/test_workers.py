@@ -1,4 +1,4 @@
-"""What a read can't show: deadlines, results that come too late, a consumer that stops early."""
+"""Tests of deadlines, late results, and consumers that stop early."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def test_no_backoff_is_longer_than_the_longest(jitter):
 
 
 class Hanging:
-    """Requests that hang, each in a worker with a thread of its own, until they are released.
+    """Requests that hang until they are released, each in a worker with its own thread.
 
-    The owner of the pool goes on when a worker has ended or hangs, so that every run has the same order.
+    The owner of the pool continues when a worker has ended or hangs, so every run has the same order.
 
     Attributes:
-        hangs: Whether a request hangs, by its organization and its number among the organization's requests.
-        body: The body of the late responses; without one their connection is reset.
+        hangs: Whether a request hangs, by organization and number of the request.
+        body: The body of the late responses; ``None`` to reset their connections.
     """
 
     def __init__(self) -> None:
@@ -136,7 +136,7 @@ def test_the_late_result_of_an_abandoned_worker_is_ignored(http, settings, hangi
     hanging.hangs = lambda org_id, number: number == 1
     hanging.body = json.dumps(response({**OVER, "id": "late"})).encode()
     synced = read(settings)
-    assert not next(iter(hanging.threads)).is_alive(), "it ended before the retry did"
+    assert not next(iter(hanging.threads)).is_alive(), "the first worker ended before the retry"
     assert [row["id"] for row in synced.rows()] == ["1"]
 
 
@@ -154,7 +154,7 @@ def test_the_late_failure_of_an_abandoned_worker_skips_no_window_of_its_retry(ht
 
 
 def test_an_abandoned_worker_sends_no_further_request(http, settings, hanging):
-    """Its organization needs a second one, for the past."""
+    """The organization needs a second request, for ``past``."""
     http.get(URL, json=response({**OVER, "end_time": "2999-01-01T00:00:00Z"}))
     hanging.hangs = lambda org_id, number: number == 1
     hanging.body = json.dumps(response({**OVER, "end_time": "2999-01-01T00:00:00Z"})).encode()
@@ -189,7 +189,7 @@ def test_workers_that_wait_for_a_rate_limit_end_after_the_consumer_stops(http, s
 
 @pytest.fixture
 def threads(monkeypatch):
-    """Real threads, and a queue of those that ran a job of :func:`job`."""
+    """Real threads, and a queue of the threads that ran :func:`job`."""
     monkeypatch.undo()
     return workers.Threads(), SimpleQueue()
 
@@ -200,7 +200,7 @@ def test_a_thread_is_reused_for_the_next_job_and_ends_with_the_pool(threads):
         pool.run(lambda: ran.put(threading.current_thread()), busy=1)
     first, *others = [ran.get(timeout=20) for _ in range(3)]
     assert others == [first, first]
-    assert first.daemon, "one that hangs must not keep the process from ending"
+    assert first.daemon, "a hanging thread must not keep the process alive"
     pool.end()
     first.join(20)
     assert not first.is_alive()
@@ -222,4 +222,6 @@ def test_an_organization_fails_if_a_later_request_always_hangs(http, settings, h
     hanging.hangs = lambda org_id, number: number % 2 == 0
     synced = read(settings, catalog(*BOTH))
     assert synced.outcomes == [("failed", "unreachable")]
-    assert len(hanging.sent) == 2 * 4, "no retry starts two minutes after the first failure, whatever succeeds between"
+    assert len(hanging.sent) == 2 * 4, (
+        "no retry starts two minutes after the first failure, even if requests succeed in between"
+    )
