@@ -31,7 +31,7 @@ def test_each_contender_reads_every_row(contender):
 
 
 def test_a_contender_with_missing_rows_is_not_measured():
-    with serving(Service(7)) as url, pytest.raises(RuntimeError, match="printed 7 rows, not 8"):
+    with serving(Service(7)) as url, pytest.raises(RuntimeError, match="printed 7 rows instead of 8"):
         runs.run(runs.OURS, url, organizations=1, rows=8)
 
 
@@ -45,14 +45,14 @@ def test_a_contender_that_fails_is_not_measured():
 
 def test_a_contender_is_stopped_after_its_time_limit():
     with serving(Service(7, delay=600)) as url:
-        done = runs.attempt(runs.BARE, url, organizations=1, patience=1)
+        done = runs.attempt(runs.BARE, url, organizations=1, timeout=1)
     assert (done.code, done.wall, done.organizations) == (-9, 1, 0)
 
 
 def ask(endpoint: Endpoint, number: int, status: str = "") -> tuple[bytes, dict]:
     """The status line and the body of the server's response for an organization."""
     target = f"GET /?org_id={number:036}&status={status} HTTP/1.1" if number else "GET /counts HTTP/1.1"
-    head, _, body = endpoint.answer(target.encode())[0].partition(b"\r\n\r\n")
+    head, _, body = endpoint.respond(target.encode())[0].partition(b"\r\n\r\n")
     return head.split(b"\r\n")[0], orjson.loads(body)
 
 
@@ -104,8 +104,8 @@ def four_days():
 def test_the_connector_delivers_every_booking_that_the_filters_show(four_days):
     month, reachable = four_days
     assert month.ours == reachable
-    assert (month.ours.landed, month.ours.true) == (1, 1)
-    assert (month.plain.landed, month.plain.true, month.plain.visible) == (0, 0, 0)
+    assert (month.ours.delivered, month.ours.true) == (1, 1)
+    assert (month.plain.delivered, month.plain.true, month.plain.visible) == (0, 0, 0)
 
 
 def test_no_claim_is_false_and_no_warning_is_logged_if_all_bookings_are_delivered(four_days):
@@ -165,13 +165,13 @@ def test_warnings_of_a_sync_are_counted_and_its_state_is_kept(sandbox):
 
 
 def test_the_chart_shows_both_shares_in_a_light_and_a_dark_theme(tmp_path):
-    shares = coverage.Coverage(landed=1.0, true=0.9, visible=0.5)
+    shares = coverage.Coverage(delivered=1.0, true=0.9, visible=0.5)
     nothing = coverage.Coverage(0, 0, 0)
     months = {size: Measured(shares, Proof(syncs=10, warned=size // 100), nothing) for size in (20, 400)}
     coverage.draw(months, tmp_path / "chart.svg")
     elements = list(ElementTree.parse(tmp_path / "chart.svg").iter())
     full = BOTTOM - TOP
-    for kind, drawn in {"landed": (1, 1), "true": (0.9, 0.9), "plain": (0, 0), "warned": (0, 0.4)}.items():
+    for kind, drawn in {"delivered": (1, 1), "true": (0.9, 0.9), "plain": (0, 0), "warned": (0, 0.4)}.items():
         heights = [float(each.get("cy")) for each in elements if each.get("class") == f"point {kind}"]
         assert heights == [pytest.approx(BOTTOM - share * full, abs=0.1) for share in drawn], kind
     assert "prefers-color-scheme: dark" in (tmp_path / "chart.svg").read_text()
