@@ -29,7 +29,7 @@ from quickstart.demo import sandbox_after
 from quickstart.failures import Failed, Refused
 from quickstart.run import Output, default_database, run
 from quickstart.summary import show
-from quickstart.sync import Overheard
+from quickstart.sync import Progress
 from source_ravan_calcom.config import Config
 
 ROOT = Path(__file__).parents[1]
@@ -121,7 +121,7 @@ def test_a_failed_check_prints_the_connectors_message(connector, tmp_path):
     file = tmp_path / "a.duckdb"
     done = quickstart(tmp_path, "--config", str(config), "--database", str(file))
     assert done.code == 1
-    assert f"The sync failed; {file} was not made.\nRavan refused the Access Token (HTTP 401" in done.printed
+    assert f"The sync failed; {file} was not created.\nRavan refused the Access Token (HTTP 401" in done.printed
     assert "Traceback" not in done.printed
     assert "Log file" not in done.printed
     assert not file.exists()
@@ -137,7 +137,7 @@ def test_a_failed_read_prints_the_connectors_message_and_leaves_the_file_unchang
     duckdb.connect(str(file)).close()
     done = quickstart(tmp_path, "--config", str(connector.config("org")), "--database", str(file))
     assert done.code == 1
-    assert f"The sync failed; {file} is as it was." in done.printed
+    assert f"The sync failed; {file} is unchanged." in done.printed
     assert "The Access Token may not read organization org" in done.printed.splitlines()[-1]
 
 
@@ -187,7 +187,7 @@ def test_a_signal_stops_the_run_even_if_an_import_swallows_its_exception(connect
         check=False,
     )
     assert (done.returncode, file.exists()) == (128 + signal.SIGINT, False)
-    assert done.stderr.endswith(f"Stopped; {file} was not made.\n")
+    assert done.stderr.endswith(f"Stopped; {file} was not created.\n")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
@@ -205,7 +205,7 @@ def test_a_stopped_run_prints_a_message_and_leaves_no_temporary_file_or_process(
         if number == signal.SIGKILL:
             process.wait(timeout=30)
         else:
-            assert process.stdout.read().endswith(f"\nStopped; {file} was not made.\n")
+            assert process.stdout.read().endswith(f"\nStopped; {file} was not created.\n")
             assert process.wait(timeout=30) == 128 + number
             assert not file.exists()
         process.stdout.close()
@@ -254,7 +254,7 @@ def test_a_run_that_can_not_start_is_refused_with_a_one_line_error(tmp_path):
     )
     assert not nowhere.parent.exists()
     schema = tmp_path / "ravan_calcom.v2.duckdb"
-    assert refusal(None, schema).endswith("from its schema ravan_calcom: give the file another name.")
+    assert refusal(None, schema).endswith("from its schema ravan_calcom. Give the file another name.")
     text = tmp_path / "a.duckdb"
     text.write_text("not a database")
     assert "not a valid DuckDB database file." in refusal(None, text)
@@ -322,8 +322,8 @@ def test_an_output_pipe_closed_during_the_summary_is_left_to_the_caller():
 
 
 def test_a_failure_while_writing_the_file_warns_that_it_may_be_incomplete(connector, monkeypatch, tmp_path):
-    def fail(config: Path, database: Path, private: Path, overheard: Overheard) -> None:
-        overheard.ends("read")
+    def fail(config: Path, database: Path, private: Path, progress: Progress) -> None:
+        progress.end("read")
         raise RuntimeError("no space left\nand much more")
 
     monkeypatch.setattr("quickstart.run.sync", fail)
@@ -332,7 +332,7 @@ def test_a_failure_while_writing_the_file_warns_that_it_may_be_incomplete(connec
     with pytest.raises(Failed) as failed:
         run(connector.config(SMALL), file)
     assert str(failed.value) == (
-        f"The sync failed; {file} may hold a part of what was read; the next sync completes it.\n"
+        f"The sync failed; {file} may contain only a part of the rows that were read; the next sync completes it.\n"
         "RuntimeError: no space left"
     )
 
@@ -362,9 +362,9 @@ def shown(tmp_path):
                     connection.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))})", row)
         printed = io.StringIO()
         synced = [row[0] for row in organizations if row[0] != EARLIER]
-        overheard = Overheard(changed=1, organizations=synced, cautions=dict.fromkeys(cautions))
+        progress = Progress(changed=1, organizations=synced, cautions=dict.fromkeys(cautions))
         with duckdb.connect(str(file)) as connection:
-            show(Output(file=printed, width=80), connection, file, overheard)
+            show(Output(file=printed, width=80), connection, file, progress)
         return printed.getvalue()
 
     return show_rows
@@ -474,5 +474,5 @@ def test_statements_from_standard_input_run_in_order_even_after_an_invalid_one(m
 def test_a_query_on_a_missing_file_creates_none(monkeypatch, capsys, tmp_path):
     code, printed, errors = ask(monkeypatch, capsys, tmp_path / "no.duckdb", "SELECT 1")
     assert (code, printed) == (1, "")
-    assert errors.startswith(f"There is no file {tmp_path / 'no.duckdb'}")
+    assert errors.startswith(f"{tmp_path / 'no.duckdb'} does not exist")
     assert not list(tmp_path.iterdir())
