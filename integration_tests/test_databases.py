@@ -213,7 +213,7 @@ def test_tables_equal_the_accounts_after_several_syncs(connector, sandbox, examp
     connector.config("org", "broken")
     failed = run(example, database.command)
     assert failed.returncode == 1
-    assert failed.stderr.startswith("The sync failed; what was in the database is as it was.\n1 of 2 organizations")
+    assert failed.stderr.startswith("The sync failed; the database is unchanged.\n1 of 2 organizations")
     assert "Organization broken has no primary Cal.com account connected" in failed.stderr
     assert sorted(database.rows()) == sorted(before)
 
@@ -255,7 +255,7 @@ def plain(printed: str) -> str:
     [
         ({"access_token": TOKEN, "org_ids": []}, "a.duckdb", "Organization IDs (org_ids) is missing."),
         ({"access_token": TOKEN, "org_ids": ["x"]}, "postgresql://user@127.0.0.1:1/x", "Connection refused"),
-        ({"access_token": TOKEN, "org_ids": ["x"]}, "ravan_calcom.duckdb", "choose another name"),
+        ({"access_token": TOKEN, "org_ids": ["x"]}, "ravan_calcom.duckdb", "Choose another name"),
         (None, "a.duckdb", "No such file or directory: 'config.json'"),
     ],
 )

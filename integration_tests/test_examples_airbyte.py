@@ -184,7 +184,7 @@ def test_an_interrupted_run_is_completed_all_pages_are_read_and_a_new_token_is_w
     run(org_ids, 1)
     airbyte.connections.popitem()
     airbyte.changes.clear()
-    assert run(org_ids, 1) == "Ravan Cal.com 101: connection\n"
+    assert run(org_ids, 1) == "Ravan Cal.com 101: connection created\n"
     assert airbyte.changes == ["POST ConnectionCreateRequest"]
     run(org_ids, 1, "--token")
     assert airbyte.changes[1:] == ["PUT SourcePutRequest"] * 101

@@ -94,7 +94,7 @@ def test_an_invalid_state_file_stops_the_run_before_reading(example):
     done = example.run("python messages.py read data -- touch started")
     assert (done.returncode, done.stderr) == (
         1,
-        "data/state.json holds no states. Move it away to read everything once more.\n",
+        "data/state.json contains no states. Move it away to read everything again.\n",
     )
     assert not (example.directory / "started").exists()
 

@@ -112,7 +112,7 @@ def test_a_run_continues_without_loss_after_either_side_was_killed(example, sand
         killed = example.run(BY_COMMAND)
         assert sandbox.on_request is None, f"nothing was killed: {killed.stderr}"
         assert killed.returncode == 128 + signal.SIGKILL
-        assert "the next run goes on from state.json" in killed.stderr
+        assert "the next run continues from state.json" in killed.stderr
         assert json.loads(state.read_bytes())
         change(sandbox)
     sandbox.delay = 0
@@ -183,7 +183,10 @@ def test_every_run_warns_of_a_destination_that_confirms_no_state(example):
     for _ in range(2):
         done = example.run(BY_COMMAND.replace(DESTINATION, "forgetful"))
         assert done.returncode == 0, done.stderr
-        assert "WARNING: The destination confirmed no state, so the next run starts where this one did" in done.stderr
+        assert (
+            "WARNING: The destination confirmed no state, so the next run continues from the same state as"
+            in done.stderr
+        )
         delivered = (example.directory / "delivered").read_text().splitlines()
         assert len([line for line in delivered if '"stream":"appointments"' in line]) == 60 * len(ORG_IDS)
         assert not (example.directory / "DIRECTORY" / "state.json").exists()
