@@ -105,7 +105,7 @@ def test_the_missing_venv_package_is_named(fake_bin):
     fake_bin.python("python3", "3.11.2", venv=False)
     done = fake_bin.run(SCRIPTS / "python", "quickstart")
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "python3 has no venv; on Debian: apt-get install python3-venv\n"
+    assert done.stderr == "python3 has no venv. To install it on Debian: apt-get install python3-venv\n"
 
 
 @pytest.mark.parametrize(("extra", "version", "fits"), [("quickstart", "3.13.0", False), ("tests", "3.13.0", True)])
@@ -115,14 +115,14 @@ def test_a_named_interpreter_is_used_only_if_its_version_is_supported(fake_bin, 
     done = fake_bin.run(SCRIPTS / "python", extra, "mine")
     assert done.returncode == (0 if fits else 1)
     assert done.stdout == ("mine\n" if fits else "")
-    refusal = f"PyAirbyte needs Python 3.10, 3.11 or 3.12, and mine is Python {version}. Name another one: "
+    refusal = f"PyAirbyte needs Python 3.10, 3.11 or 3.12, and mine is Python {version}. To choose another one: "
     assert done.stderr == ("" if fits else f"{refusal}make PYTHON=python3.12 …\n")
 
 
 def test_a_missing_named_interpreter_is_reported(fake_bin):
     done = fake_bin.run(SCRIPTS / "python", "quickstart", "pythonX")
     assert done.returncode == 1
-    assert "and pythonX is missing. Name another one: make PYTHON=python3.12 …" in done.stderr
+    assert "and pythonX is missing. To choose another one: make PYTHON=python3.12 …" in done.stderr
 
 
 FETCHING = """
@@ -138,7 +138,7 @@ def test_uv_downloads_an_interpreter_if_none_is_supported(fake_bin):
     fake_bin.put("uv", FETCHING.format(code=0))
     done = fake_bin.run(SCRIPTS / "python", "quickstart")
     assert (done.returncode, done.stdout) == (0, f"{ROOT}/.python/bin/python3.12\n")
-    assert "letting uv fetch 3.12" in done.stderr
+    assert "uv downloads 3.12" in done.stderr
     assert fake_bin.calls("uv")[0] == "python install --quiet --no-bin 3.12"
 
 
@@ -160,7 +160,7 @@ def test_the_command_to_install_an_interpreter_is_named_if_none_can_be_downloade
     done = fake_bin.run(SCRIPTS / "python", "quickstart")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.splitlines()[-2:] == [
-        "PyAirbyte needs Python 3.10, 3.11 or 3.12, there is none on the PATH, and uv could not fetch one. "
+        "PyAirbyte needs Python 3.10, 3.11 or 3.12, but none is on the PATH, and uv could not download one. "
         "Install one, then run this again:",
         f"  {command}",
     ]
@@ -200,7 +200,7 @@ def test_an_environment_of_an_unsupported_python_is_replaced(fake_bin, copy):
     (copy / ".venv" / "tests.done").touch()
     done = fake_bin.run(copy / "scripts" / "venv", "", copy / ".venv", "quickstart")
     assert done.returncode == 0, done.stderr
-    assert f"Python 3.13.0 in {copy}/.venv does not do for that: making it anew." in done.stderr
+    assert f"Python 3.13.0 in {copy}/.venv is not supported for this: replacing the environment." in done.stderr
     assert not (copy / ".venv" / "tests.done").exists()
     assert (fake_bin.run(copy / ".venv" / "bin" / "python", "--version").stdout) == "Python 3.12.1\n"
 
@@ -268,7 +268,7 @@ def test_an_outdated_lock_file_is_named(fake_bin, copy, stale):
     (copy / ".venv" / "bin" / "uv").symlink_to(fake_bin.directory / "uv")
     done = fake_bin.run(copy / "scripts" / "lock", "--check")
     assert done.returncode == (1 if stale else 0)
-    assert done.stderr == (f"{stale} is not what was asked for: run make lock\n" if stale else "")
+    assert done.stderr == (f"{stale} is outdated; run: make lock\n" if stale else "")
     assert all("--universal" in call and "--generate-hashes" in call for call in fake_bin.calls("uv"))
 
 
@@ -284,14 +284,14 @@ def test_a_variable_in_lower_case_is_refused():
     command = ["make", "--dry-run", "sync", "config=x"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert "Nothing reads config=…; write it in capitals: CONFIG=…." in done.stderr
+    assert "Unknown variable config=…. Write it in capitals: CONFIG=…." in done.stderr
 
 
 def test_the_missing_base_image_is_named_if_the_image_can_not_be_built(fake_bin, copy):
     fake_bin.put("docker", UNREACHABLE)
     done = fake_bin.run(copy / "scripts" / "image")
     assert done.returncode == image.UNAVAILABLE
-    assert "name a copy of it with BASE_IMAGE" in done.stderr
+    assert "set BASE_IMAGE=… to a copy of it" in done.stderr
 
 
 UNREACHABLE = """
@@ -302,7 +302,7 @@ case "$1" in
 esac
 """
 INSTEAD = "as root on Debian 12, scripts/stand-in-base makes a base image to test with"
-OTHER = f"name a copy of it with BASE_IMAGE=…, or, {INSTEAD}"
+OTHER = f"set BASE_IMAGE=… to a copy of it, or, {INSTEAD}"
 
 
 @pytest.fixture
@@ -324,7 +324,7 @@ def test_the_image_tests_are_skipped_without_docker_and_podman(fake_bin, copy):
     done = fake_bin.run(copy / "scripts" / "test-image")
     assert (done.returncode, done.stdout) == (
         image.UNAVAILABLE,
-        f"neither docker nor podman works here; {INSTEAD}\n",
+        f"neither docker nor podman works; {INSTEAD}\n",
     )
 
 
