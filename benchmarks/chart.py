@@ -74,7 +74,7 @@ def coverage_chart(
 
     Args:
         delivered: The share of bookings that were delivered, from 0 to 1, by bookings a day.
-        true: The share that were delivered with their latest status.
+        true: The share delivered with their latest status.
         plain: The share that one unfiltered request delivers.
         warned: The share of syncs with a warning.
     """

@@ -60,7 +60,7 @@ class Output:
 
     @property
     def results(self) -> dict[str, dict[str, Any]]:
-        """The rows of ``organizations`` by ID, with the nulls that the CDK leaves out; each ID must appear once."""
+        """The rows of ``organizations`` by ID, with the nulls that the CDK omits; each ID must appear once."""
         rows = [{**dict.fromkeys(RESULT_COLUMNS), **row} for row in self.records("organizations")]
         by_id = {row["organization_id"]: row for row in rows}
         assert len(by_id) == len(rows)

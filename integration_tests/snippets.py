@@ -87,7 +87,7 @@ class Walk:
         return True
 
     def _save_settings(self, text: str) -> None:
-        """Save the settings as the page says, check that they are valid, then replace Ravan's URL by the sandbox's."""
+        """Save the settings of the page, check that they are valid, then replace Ravan's URL with the sandbox's."""
         file = self._clone / "config.json"
         file.write_text(text, encoding="utf-8")
         parse = "from source_ravan_calcom.config import Config, load; Config.parse(load('config.json'))"

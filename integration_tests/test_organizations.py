@@ -22,7 +22,7 @@ def rows(output, stream="organizations"):
 
 
 @pytest.fixture(autouse=True)
-def _stand_still(sandbox):
+def _stop_the_clock(sandbox):
     sandbox.clock.set(sandbox.clock.now())
 
 

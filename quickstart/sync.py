@@ -118,7 +118,7 @@ def sync(config: Path, database: Path, private: Path, progress: Progress) -> Non
         gc.enable()
         end_if_stopped()
 
-        # PyAirbyte gets stand-in settings, and the connector the real ones, which its check validates.
+        # PyAirbyte gets placeholder settings; the connector reads the real ones, and its check validates them.
         source = Source(executor=_connector(config, started, progress), name=COMMAND, config=dict(_STAND_IN))
         source.check()
         source.select_streams(list(STREAMS))

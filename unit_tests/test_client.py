@@ -98,7 +98,7 @@ def test_a_netrc_file_does_not_replace_the_token(http, endpoint, tmp_path, monke
     assert http.last_request.headers["Authorization"] == "Bearer some.jwt.token"
 
 
-def test_a_request_counts_when_it_is_sent_and_a_success_forgets_the_failures(http, endpoint):
+def test_a_request_is_counted_when_it_is_sent_and_a_success_resets_the_failures(http, endpoint):
     http.get(URL, [{"status_code": 502}, {"json": GOOD}])
     each, call = endpoint(), Call(ORG, failures=2)
     failure(each, call)

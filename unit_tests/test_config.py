@@ -353,7 +353,7 @@ def test_a_token_without_claims_has_no_expiry(payload):
 
 
 @pytest.mark.parametrize("length", range(4))
-def test_a_token_is_decoded_whatever_its_padding(length):
+def test_a_token_is_decoded_with_any_padding(length):
     assert token_expiry(token(exp=1000000000, sub="x" * length))
 
 

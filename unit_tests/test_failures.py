@@ -48,7 +48,7 @@ def test_every_kind_of_the_module_is_in_kinds_once():
     assert len({kind.name for kind in KINDS}) == len({kind.label for kind in KINDS}) == len(KINDS)
 
 
-def test_kinds_are_ordered_from_the_most_actionable_on():
+def test_kinds_are_ordered_with_the_most_actionable_first():
     types = [kind.failure_type for kind in KINDS]
     assert types == sorted(types, key=[CONFIG, SYSTEM, TRANSIENT].index), "KINDS: the most actionable first"
 
@@ -120,7 +120,7 @@ REMEDY = re.compile(
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
-def test_every_sentence_names_the_organization_and_what_to_do(kind):
+def test_every_sentence_names_the_organization_and_the_remedy(kind):
     fields = {field for _, field, _, _ in string.Formatter().parse(kind.sentence) if field}
     assert "org_id" in fields, f"{kind.name}: the sentence does not name the organization"
     assert fields & {"code", "detail"}, f"{kind.name}: the sentence does not say what was seen"

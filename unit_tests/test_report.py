@@ -504,7 +504,7 @@ def test_a_gap_causes_one_warning_with_its_times_its_window_and_the_remedy(sync_
     assert (row["coverage"], "past" in row["full_windows"]) == ("partial", True)
 
 
-def test_a_gap_in_the_cancelled_window_says_that_syncing_more_often_does_not_help(sync_of, caplog):
+def test_the_warning_of_a_gap_in_the_cancelled_window_says_that_more_frequent_syncs_do_not_help(sync_of, caplog):
     before, after = grown(1, "cancelled")
     first = sync_of(before, NOW)
     sync_of(after, NOW + 20 * DAY, before=first.last_states)

@@ -82,7 +82,7 @@ def test_a_body_that_reports_a_failure_is_a_failure_even_with_a_success_status(s
     [{"success": True, "data": {}}, {"data": {}}, {"data": {}, "code": "OK"}, {"success": True, "code": 7}, None],
 )
 @pytest.mark.parametrize("status", [200, 299])
-def test_a_body_that_reports_success_is_no_failure(status, body):
+def test_a_body_that_reports_success_is_not_a_failure(status, body):
     assert judge(status, body)[0] is None
 
 
