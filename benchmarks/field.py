@@ -127,7 +127,7 @@ def unchanged() -> None:
         sandbox.limit = TokenBucket(**limited.arguments)
         done = attempt(OURS_INCREMENTAL, url, organizations, state=state)
     if first.code or done.code or done.rows:
-        raise RuntimeError(f"it ended with {done.code} and printed {done.rows} rows: {done.end}")
+        raise RuntimeError(f"The sync ended with exit code {done.code} and printed {done.rows} rows: {done.end}")
     CONSOLE.print(
         f"Unchanged: {organizations} organizations of {bookings} bookings, {limited.name}: "
         f"{sandbox.requests.total() / organizations:.1f} requests each, "

@@ -70,8 +70,8 @@ def postgres():
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     if not found:
         if os.environ.get("CI"):
-            pytest.fail("CI installs PostgreSQL; it is missing")
-        pytest.skip("PostgreSQL is not installed; on Debian: apt-get install postgresql")
+            pytest.fail("PostgreSQL is not installed, although CI installs it")
+        pytest.skip("PostgreSQL is not installed. To install it on Debian: apt-get install postgresql")
     tools = found[-1].parent
     # PostgreSQL refuses to run as root, and its user must be able to enter the directory.
     directory = Path("/tmp") / f"ravan-calcom-postgres-{os.getpid()}"

@@ -28,7 +28,7 @@ def large_read(connector, sandbox):
     return connector.arguments("read", connector.config(*org_ids), mode="incremental")
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 def test_a_full_disk_ends_the_read_with_a_one_line_error(large_read):
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
@@ -66,7 +66,10 @@ def test_a_non_blocking_output_pipe_loses_no_message(large_read):
     assert sum(message["type"] == "RECORD" for message in messages) == 60 * 199
 
 
-@pytest.mark.skipif(os.getuid() != 0 or not shutil.which("unshare"), reason="only root can make a process the first")
+@pytest.mark.skipif(
+    os.getuid() != 0 or not shutil.which("unshare"),
+    reason="only root can start a process as the first one of a namespace",
+)
 def test_sigterm_ends_a_containers_first_process_during_its_imports(large_read):
     command = ["unshare", "--pid", "--fork", "--kill-child", *large_read]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=ENVIRONMENT) as process:

@@ -106,7 +106,7 @@ def test_a_failing_organization_causes_exit_code_1(files, sandbox):
     assert "has no primary Cal.com account connected" in output.errors[0]["message"]
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can make a file that uid 1000 can't read")
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can make a file that user 1000 can't read")
 def test_an_unreadable_settings_file_is_named_in_the_error(files):
     (files / "config.json").chmod(0o600)
     output = run("check", "--config", f"{MOUNT}/config.json", directory=files)

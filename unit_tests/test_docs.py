@@ -127,7 +127,9 @@ def test_the_troubleshooting_table_lists_every_kind_in_the_order_of_kinds():
     kinds = [kind.name for kind in KINDS]
     without = [name for name in kinds if name not in TROUBLESHOOTING]
     assert without == [], "add a row for each to the troubleshooting table of docs/ravan-calcom.md"
-    assert [*TROUBLESHOOTING] == kinds, "docs/ravan-calcom.md: the rows are those of KINDS in ravan/failures.py"
+    assert [*TROUBLESHOOTING] == kinds, (
+        "docs/ravan-calcom.md: the rows must be those of KINDS in ravan/failures.py, in order"
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)

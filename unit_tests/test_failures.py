@@ -15,22 +15,22 @@ from source_ravan_calcom.ravan.failures import KINDS, Facts, Kind, OrganizationF
 CONFIG, SYSTEM, TRANSIENT = failures.CONFIG, failures.SYSTEM, failures.TRANSIENT
 
 MADE_ELSEWHERE = {
-    failures.TOKEN_EXPIRED: "ravan/client.py makes it of a refused token that has expired",
-    failures.TOKEN_REFUSED_HERE: "report.py makes it of a refused token that was accepted for others",
-    failures.UNEXPECTED: "workers.py makes it of an error that no table foresees",
-    failures.NOT_JSON: "ravan/responses.py makes it of a body that is not JSON",
-    failures.WRONG_SHAPE: "ravan/responses.py makes it of JSON in another shape",
-    failures.OTHER_TENANT: "ravan/responses.py makes it of another organization's rows",
+    failures.TOKEN_EXPIRED: "ravan/client.py: a refused token that has expired",
+    failures.TOKEN_REFUSED_HERE: "report.py: a refused token that was accepted for other organizations",
+    failures.UNEXPECTED: "workers.py: an error that is in no table",
+    failures.NOT_JSON: "ravan/responses.py: a body that is not JSON",
+    failures.WRONG_SHAPE: "ravan/responses.py: JSON of another shape",
+    failures.OTHER_TENANT: "ravan/responses.py: another organization's rows",
 }
 """The kinds that are in no table, and their causes."""
 
 WITHOUT_FAULT = {
-    "token_refused": "it ends a whole sync, and has tests of its own",
+    "token_refused": "it ends the whole sync, and has its own tests",
     "token_expired": "the token decides, not the response",
     "token_refused_here": "the order of the responses decides",
-    "rate_limited": "it ends a whole sync, and has tests of its own",
+    "rate_limited": "it ends the whole sync, and has its own tests",
     "network_settings": "the connection fails, so there is no response",
-    "unforeseen": "no response causes it on purpose",
+    "unforeseen": "no known response causes it",
 }
 """The kinds that no fault of the sandbox causes in one organization, and the reasons."""
 
@@ -123,14 +123,14 @@ REMEDY = re.compile(
 def test_every_sentence_names_the_organization_and_the_remedy(kind):
     fields = {field for _, field, _, _ in string.Formatter().parse(kind.sentence) if field}
     assert "org_id" in fields, f"{kind.name}: the sentence does not name the organization"
-    assert fields & {"code", "detail"}, f"{kind.name}: the sentence does not say what was seen"
+    assert fields & {"code", "detail"}, f"{kind.name}: the sentence does not give the observed cause"
     facts = Facts("ORG", "CODE", "seen", "the API's words", "host:1", 3)
     sentence = str(OrganizationFailure(kind, facts))
     assert sentence.endswith("Ravan says: “the API's words”." if "said" in fields else "."), f"{kind.name}: full stop"
     if kind is not failures.NETWORK_SETTINGS:  # its detail gives the remedy
         assert REMEDY.search(kind.sentence), (
-            f"{kind.name}: the sentence does not say what to do. It may begin with another verb than "
-            f"{REMEDY.pattern}; add it there"
+            f"{kind.name}: the sentence gives no remedy. If it begins with another verb than "
+            f"{REMEDY.pattern}, add the verb there"
         )
 
 
