@@ -1,18 +1,18 @@
-# syntax is plain Dockerfile, so that docker and podman build the same image.
+# Without BuildKit syntax, so that docker and podman build the same image.
 ARG BASE_IMAGE=docker.io/airbyte/python-connector-base:4.1.0@sha256:1d1aa21d34e851df4e8a87b391c27724c06e2597608e7161f4d167be853bd7b6
 
 FROM ${BASE_IMAGE} AS builder
 USER root
-# A user that can't write would compile the whole CDK anew at every start. The hashes are not checked again: the files of
-# an image do not change. Set to `true` only to measure what compiling at build time is worth (benchmarks/image).
+# Without bytecode, a user without write access would compile the whole CDK at every start. Hashes need no check at
+# start, because the files of an image do not change. `true` skips the compilation (benchmarks/image measures its effect).
 ARG COMPILE="python -m compileall -q -j 0 --invalidation-mode unchecked-hash"
 WORKDIR /build
 RUN python -m venv --without-pip /opt/connector \
     && python -m venv --without-pip tools
 COPY requirements.lock requirements/sbom.txt ./
 RUN python -m pip --python tools/bin/python install --no-cache-dir --no-compile --require-hashes --requirement sbom.txt
-# numpy and pandas were a third of the image. The CDK requires them for SQL and spreadsheets, which this connector has
-# not, and nothing that it runs imports them.
+# numpy and pandas would be a third of the image. The CDK requires them for SQL and spreadsheets, and this connector never
+# imports them.
 RUN python -m pip --python /opt/connector/bin/python install \
       --no-cache-dir --no-compile --require-hashes --requirement requirements.lock \
     && python -m pip --python /opt/connector/bin/python uninstall --yes --quiet numpy pandas \
@@ -28,8 +28,8 @@ RUN python -m pip --python /opt/connector/bin/python install \
 FROM ${BASE_IMAGE}
 ARG BASE_IMAGE
 COPY --from=builder /opt/connector /opt/connector
-# The CDK wants a temporary directory; this one is there under --read-only, too. PIP_PYTHON is for the base's pip:
-# `pip freeze` lists the connector's packages, as Airbyte's registry wants it, and `pip install` adds to them.
+# The CDK needs a temporary directory; this one is writable even with --read-only. PIP_PYTHON is for the base's pip, so
+# that `pip freeze` lists the connector's packages, as Airbyte's registry requires, and `pip install` adds to them.
 ENV TMPDIR=/dev/shm \
     PYTHONDONTWRITEBYTECODE=1 \
     PIP_PYTHON=/opt/connector/bin/python \

@@ -1,5 +1,5 @@
-# Every target runs in a fresh clone. It needs only make and Python 3.10-3.12 with venv; 3.13 for all but PyAirbyte.
-# PYTHON names an interpreter; without it, scripts/python finds one.
+# Every target works in a new clone. It needs only make and Python 3.10-3.12 with venv; 3.13 works without PyAirbyte.
+# PYTHON names the interpreter; by default, scripts/python finds one.
 PYTHON ?=
 VENV ?= .venv
 CONFIG ?=
@@ -8,27 +8,27 @@ PORT ?=
 ARGS ?=
 BIN := $(VENV)/bin
 
-# make accepts "config=x" silently, though nothing reads that variable.
+# make would accept "config=x" silently and ignore it.
 $(foreach name,python venv config database port args,$(if $(filter command%,$(origin $(name))),\
-  $(error Nothing reads $(name)=…; write it in capitals: $(shell echo $(name) | tr a-z A-Z)=…)))
+  $(error Unknown variable $(name)=…. Write it in capitals: $(shell echo $(name) | tr a-z A-Z)=…)))
 
 .DEFAULT_GOAL := help
 .PHONY: help sync sandbox unit test format lint lock package image bench clean
 
 help:
 	@echo "make sync     sync into a DuckDB file (CONFIG=path for the real API, DATABASE=path for another file)"
-	@echo "make sandbox  serve Ravan's endpoint on loopback with invented accounts (PORT=number for another port)"
-	@echo "make unit     run the unit tests; seconds, a minute the first time"
-	@echo "make test     run all tests, those of the image if docker or podman works; minutes (ARGS=\"-k …\" for some)"
+	@echo "make sandbox  serve an imitation of Ravan's API with invented accounts (PORT=number for another port)"
+	@echo "make unit     run the unit tests; takes seconds, a minute the first time"
+	@echo "make test     run all tests, those of the image with docker or podman; takes minutes (ARGS=\"-k …\" for some)"
 	@echo "make format   format the code"
-	@echo "make lint     run ruff, mypy and shellcheck, and check the lock files; a minute the first time"
-	@echo "make lock     write the lock files (ARGS=--upgrade for newer versions)"
-	@echo "make package  build and check the wheel and the source distribution in dist/, with a list of packages"
-	@echo "make image    build the image with docker or podman; minutes the first time"
-	@echo "make bench    run every benchmark, see benchmarks/README.md; minutes"
-	@echo "make clean    remove everything that these targets built, except databases"
-	@echo "The first call creates a virtual environment in $(VENV), which takes half a minute."
-	@echo "PYTHON=python3.12 chooses its interpreter."
+	@echo "make lint     run ruff, mypy and shellcheck, and check the lock files; takes a minute the first time"
+	@echo "make lock     update the lock files (ARGS=--upgrade for newer versions)"
+	@echo "make package  build and check the wheel and the source distribution in dist/, with an SBOM"
+	@echo "make image    build the image with docker or podman; takes minutes the first time"
+	@echo "make bench    run the benchmarks, see benchmarks/README.md; takes minutes"
+	@echo "make clean    remove all files created by these targets, except databases"
+	@echo "The first command creates a virtual environment in $(VENV), which takes half a minute."
+	@echo "Set PYTHON=python3.12 to choose its interpreter."
 
 sync: $(VENV)/quickstart.done
 	@$(BIN)/python -m quickstart $(if $(CONFIG),--config "$(CONFIG)") $(if $(DATABASE),--database "$(DATABASE)")

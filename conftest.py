@@ -1,4 +1,4 @@
-"""Shows each failure when it happens: the whole run takes minutes."""
+"""Prints each failure when it happens, because a whole run takes minutes."""
 
 from __future__ import annotations
 

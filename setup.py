@@ -1,4 +1,4 @@
-"""The project's description for PyPI; everything else stands in pyproject.toml."""
+"""Sets the project's description for PyPI; all other metadata is in pyproject.toml."""
 
 import re
 from pathlib import Path
@@ -9,9 +9,9 @@ DOCUMENTATION = "https://docs.airbyte.com/integrations/sources/ravan-calcom"
 
 
 def description() -> str:
-    """README.md for PyPI, where relative links lead nowhere.
+    """Return README.md without relative links, which don't work on PyPI.
 
-    Those to the documentation get its address, others become plain text, and pictures are left out.
+    Links to the documentation get its address, other links become plain text, and pictures are removed.
     """
     text = Path("README.md").read_text(encoding="utf-8")
     text = re.sub(r"!\[[^]]*\]\((?!https?:)[^)]*\)\n*|<img [^>]*src=\"(?!https?:)[^>]*>\n*", "", text)

@@ -1,1 +1,1 @@
-"""What is claimed about this connector, as commands that anyone can run. See README.md in this directory."""
+"""Benchmarks of the connector's speed and coverage. See README.md in this directory."""

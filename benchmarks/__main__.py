@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: all of them, one after the other."""
+"""``python -m benchmarks``: run all benchmarks except ``claims``, one after the other."""
 
 import shutil
 
@@ -10,4 +10,4 @@ field.main()
 if shutil.which("docker") or shutil.which("podman"):
     image.main()
 else:
-    print("Neither docker nor podman is here, so the image is not measured.")
+    print("Skipping the benchmark of the image: neither docker nor podman is installed.")

@@ -1,4 +1,4 @@
-"""The chart of the coverage benchmark, as SVG that follows the reader's light or dark setting."""
+"""Draws the chart of the coverage benchmark as SVG with a light and a dark theme."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 WIDTH, HEIGHT = 800, 290
 TOP, BOTTOM = 62, 236
-"""Where 100 % and 0 % are, in pixels from above."""
+"""The position of 100 % and of 0 %, in pixels from the top."""
 
 TICKS = (0, 25, 50, 75, 100)
 
@@ -18,10 +18,10 @@ class Line:
 
     Attributes:
         kind: Its CSS class.
-        label: What it shows; a second line follows a line break.
+        label: The label, of one or two lines.
         shares: Shares from 0 to 1, by bookings a day.
-        label_at: Where the label stands, in bookings a day and per cent.
-        label_ends: Whether the label ends there instead of beginning.
+        label_at: The position of the label, in bookings a day and per cent.
+        label_ends: Whether the label ends there instead of starting there.
     """
 
     kind: str
@@ -33,7 +33,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Panel:
-    """One of the charts side by side: its title, its place from left to right in pixels, and its lines."""
+    """One of the adjacent charts: title, left and right edge in pixels, and lines."""
 
     title: str
     left: int
@@ -50,7 +50,7 @@ text { font: 13px system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-seri
 .ends { text-anchor: end; }
 .grid { stroke: #d1d9e0; }
 .line { fill: none; stroke-width: 2; }
-.landed { stroke: #0969da; } .point.landed, .label.landed { fill: #0969da; }
+.delivered { stroke: #0969da; } .point.delivered, .label.delivered { fill: #0969da; }
 .true { stroke: #1a7f37; } .point.true, .label.true { fill: #1a7f37; }
 .plain { stroke: #818b98; } .point.plain, .label.plain { fill: #59636e; }
 .warned { stroke: #bc4c00; } .point.warned, .label.warned { fill: #bc4c00; }
@@ -59,7 +59,7 @@ text { font: 13px system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-seri
   text { fill: #f0f6fc; }
   .tick, .axis { fill: #9198a1; }
   .grid { stroke: #3d444d; }
-  .landed { stroke: #4493f8; } .point.landed, .label.landed { fill: #4493f8; }
+  .delivered { stroke: #4493f8; } .point.delivered, .label.delivered { fill: #4493f8; }
   .true { stroke: #3fb950; } .point.true, .label.true { fill: #3fb950; }
   .plain { stroke: #818b98; } .point.plain, .label.plain { fill: #9198a1; }
   .warned { stroke: #db6d28; } .point.warned, .label.warned { fill: #db6d28; }
@@ -68,29 +68,29 @@ text { font: 13px system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-seri
 
 
 def coverage_chart(
-    landed: Mapping[int, float], true: Mapping[int, float], plain: Mapping[int, float], warned: Mapping[int, float]
+    delivered: Mapping[int, float], true: Mapping[int, float], plain: Mapping[int, float], warned: Mapping[int, float]
 ) -> str:
-    """Draw what landed and which syncs warned, in two charts, because up is good in one of them and bad in the other.
+    """Draw the delivered bookings and the syncs with warnings. They are two charts, because high is good only in one.
 
     Args:
-        landed: The share of bookings that landed, from 0 to 1, by bookings a day.
-        true: The share that landed with the true last status.
-        plain: The share that one unfiltered request lands.
-        warned: The share of syncs that warned.
+        delivered: The share of bookings that were delivered, from 0 to 1, by bookings a day.
+        true: The share delivered with their latest status.
+        plain: The share that one unfiltered request delivers.
+        warned: The share of syncs with a warning.
     """
     panels = (
         Panel(
-            "Share of a month's bookings that landed",
+            "Share of a month's bookings delivered",
             50,
             430,
             (
                 Line("plain", "one unfiltered request", plain, (20, 5)),
-                Line("landed", "this connector", landed, (300, 104), label_ends=True),
+                Line("delivered", "this connector", delivered, (300, 104), label_ends=True),
                 Line("true", "this connector,\nwith the true last status", true, (20, 87)),
             ),
         ),
         Panel(
-            "Share of syncs that warned",
+            "Share of syncs with a warning",
             520,
             780,
             (Line("warned", "this connector", warned, (270, 62), True),),

@@ -1,4 +1,4 @@
-"""Whether any claim of coverage is false, over simulated accounts to which everything happens.
+"""Count false claims of coverage over simulated accounts with many kinds of changes.
 
 python -m benchmarks.claims --syncs 300000     # about 20 minutes
 """
@@ -18,7 +18,7 @@ from unit_tests.living import INTERVALS, SITUATIONS, world_of
 
 
 def simulate(syncs: int, seed: int) -> dict[str, Counter[str]]:
-    """Count the syncs, claims, false claims and bookings claimed, by what happened before each sync."""
+    """Count syncs, requests, claims, new beginnings, gaps and false claims, by the change before each sync."""
     rng, done = random.Random(seed), 0
     counts: dict[str, Counter[str]] = {situation: Counter() for situation in SITUATIONS}
     while done < syncs:
@@ -35,23 +35,23 @@ def simulate(syncs: int, seed: int) -> dict[str, Counter[str]]:
             found["syncs"] += 1
             found["requests"] += world.requests
             if not crashes:
-                lies = world.lies(claim)
+                false = world.false_statements(claim)
                 found["claims"] += claim.coverage != UNKNOWN
                 found["begun anew"] += bool(claim.reason)
                 found["gaps"] += claim.gap is not None
-                found["false"] += bool(lies)
-                if lies:
-                    print(f"False: world {number}, step {step}, after {situation}: {len(lies)}, {lies[0]}")
+                found["false"] += bool(false)
+                if false:
+                    print(f"False claim: world {number}, step {step}, after {situation}: {len(false)}, {false[0]}")
             world.live(timedelta(minutes=each.choice(INTERVALS)))
     return counts
 
 
 def main(syncs: int, seed: int) -> None:
-    """Print the table."""
+    """Run the simulation and print the table."""
     counts = simulate(syncs, seed)
     columns = ("syncs", "claims", "false", "begun anew", "gaps", "requests")
-    table = Table(title="Claims after each situation", show_footer=True)
-    table.add_column("before the sync", footer="all")
+    table = Table(title="Claims of coverage, by the change before the sync", show_footer=True)
+    table.add_column("change", footer="all")
     for column in columns:
         table.add_column(column, justify="right", footer=f"{sum(found[column] for found in counts.values()):,}")
     for situation, found in counts.items():
@@ -63,5 +63,5 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="benchmarks.claims")
     parser.add_argument("--syncs", type=int, default=300_000)
     parser.add_argument("--seed", type=int, default=1)
-    asked = parser.parse_args()
-    main(asked.syncs, asked.seed)
+    arguments = parser.parse_args()
+    main(arguments.syncs, arguments.seed)

@@ -1,8 +1,8 @@
-"""What hourly syncs of a busy month bring home, and what is claimed about it: this source, beside one plain request.
+"""Measure the bookings that hourly syncs deliver in a simulated month, and check the claims about them.
 
-A model of Cal.com's filters alone says what is reachable. The connector reads the same account over HTTP, in
-process, once an hour, and its rows are merged by primary key, as a destination would. After each sync, what it claims
-to have covered is held against the account.
+The connector reads a simulated account over HTTP once an hour, and its rows are merged by primary key, as in a
+destination. After each sync, its claim of coverage is compared with the account. The table also shows the most that
+Cal.com's filters can show, by a model of the filters, and the result of one unfiltered request an hour.
 
     python -m benchmarks.coverage                             # the tables in the documentation, about two minutes
     python -m benchmarks.coverage 200 250                     # other sizes, in bookings a day
@@ -34,18 +34,18 @@ from unit_tests.living import ORG, Habits, Life
 SIZES = (20, 60, 150, 400)
 CHART_SIZES = (20, 60, 150, 220, 300, 400)
 MODEL_SIZES = (180, 200, 220, 240, 260, 300)
-"""Sizes between which the first loss is looked for, by the model alone."""
+"""Sizes for the model of the filters only, to find the one from which bookings are lost."""
 
 START = datetime(2026, 3, 1, tzinfo=timezone.utc)
 DAYS = 30
 HISTORY = 300
 
 Merged = dict[str, str]
-"""A destination's table, as far as it matters here: status by booking."""
+"""A destination's table: status by booking."""
 
 
 class Month(Life):
-    """An account with history that books ``per_day`` appointments a day; the same for the same size."""
+    """An account with earlier bookings and ``per_day`` new ones a day, the same for the same size."""
 
     def __init__(self, per_day: int) -> None:
         super().__init__(per_day, per_day, Habits(), START)
@@ -53,26 +53,32 @@ class Month(Life):
             self.add(START - timedelta(days=self.rng.uniform(1, 365)), "accepted")
 
     def settled(self, now: datetime) -> list[Booking]:
-        """The month's bookings that have come due or were cancelled."""
+        """Return the month's bookings that have started or were cancelled."""
         bookings = (self.account.bookings[uid] for uid in self.made)
         return [each for each in bookings if each.start <= now or each.status == "cancelled"]
 
     def between(self, after: datetime | None, before: datetime | None) -> Iterable[Booking]:
-        """Every booking that starts in between; ``None`` where nothing bounds."""
+        """Return every booking that starts between two times; ``None`` for no bound."""
         bookings = self.account.bookings.values()
         return (each for each in bookings if (not after or each.start > after) and (not before or each.start < before))
 
     def visible(self, table: Merged) -> float:
-        """The share of the month's bookings ahead that is in a table."""
+        """Return the share of the month's future bookings that are in a table."""
         ahead = [each.uid in table for each in self.ahead() if each.uid in self.made]
         return sum(ahead) / len(ahead)
 
 
 @dataclass(frozen=True)
 class Coverage:
-    """Shares, 0 to 1: of the settled bookings landed and true, and of those ahead visible."""
+    """Shares, 0 to 1.
 
-    landed: float
+    Attributes:
+        delivered: Settled bookings that are in the destination.
+        true: Settled bookings that are there with their latest status.
+        visible: Future bookings that are in the destination.
+    """
+
+    delivered: float
     true: float
     visible: float
 
@@ -80,29 +86,29 @@ class Coverage:
     def of(cls, month: Month, table: Merged, now: datetime) -> Coverage:
         settled = month.settled(now)
         return cls(
-            landed=sum(each.uid in table for each in settled) / len(settled),
+            delivered=sum(each.uid in table for each in settled) / len(settled),
             true=sum(table.get(each.uid) == each.status for each in settled) / len(settled),
             visible=month.visible(table),
         )
 
     def cells(self) -> list[str]:
-        return [_percent(share) for share in (self.landed, self.true, self.visible)]
+        return [_percent(share) for share in (self.delivered, self.true, self.visible)]
 
 
 @dataclass
 class Proof:
-    """What was said about a month's syncs, held against the account.
+    """The claims of a month's syncs, compared with the account.
 
     Attributes:
-        syncs: How many there were.
-        requests: How many requests they took.
-        warned: How many of them printed a WARN.
-        gaps: From when to when, each that was named.
-        claims: How many bookings were claimed to have been delivered with their status, over all syncs.
-        false: Those of them that had not been.
-        outside: Settled bookings that are lost or stale at the month's end, and start where nothing is claimed:
-            before coverage began, in a gap, or beyond a full window that looks ahead.
-        inside: The others; none, if every claim is true.
+        syncs: The number of syncs.
+        requests: The number of requests.
+        warned: The number of syncs with a WARN.
+        gaps: Start and end of each reported gap.
+        claims: The number of bookings claimed as delivered with their status, over all syncs.
+        false: The number of false ones among these.
+        outside: The number of settled bookings that are lost or stale at the end and start outside the claim: before
+            coverage began, in a gap, or beyond a full forward window.
+        inside: The number of the other lost or stale bookings; 0 if every claim is true.
     """
 
     syncs: int = 0
@@ -117,7 +123,7 @@ class Proof:
     _ends: datetime | None = None
 
     def take(self, sync: Sync, month: Month, table: Merged) -> None:
-        """Hold one sync's claim against the account as it is."""
+        """Compare one sync's claim with the account."""
         self.syncs += 1
         self.warned += bool(sync.warnings)
         claim = sync.organization
@@ -125,20 +131,20 @@ class Proof:
         covered_from, covered_until, gap_from, gap_to = (
             _moment(claim[name]) for name in ("covered_from", "covered_until", "gap_from", "gap_to")
         )
-        # The latest gap stays in the row.
+        # The row keeps the latest gap, so it may be a known one.
         if gap_from and gap_to and (gap_from, gap_to) not in self.gaps:
             self.gaps.append((gap_from, gap_to))
         if claim["coverage"] in ("complete", "partial"):
             if not self.claims:
                 self._begins = covered_from
             self._ends = covered_until
-            # No booking of the model changes after it began, so none of them has to be settled before.
+            # Bookings of the model don't change after their start.
             for booking in month.between(covered_from, covered_until):
                 self.claims += 1
                 self.false += table.get(booking.uid) != booking.status
 
     def end(self, month: Month, table: Merged, now: datetime) -> None:
-        """Say of each booking that is lost or stale in the end whether that was to be expected."""
+        """Count the bookings that are lost or stale at the end, inside and outside the claim."""
         for booking in month.settled(now):
             if table.get(booking.uid) == booking.status:
                 continue
@@ -173,12 +179,12 @@ def _moment(text: str | None) -> datetime | None:
 
 
 def hours() -> Iterable[datetime]:
-    """When the syncs run."""
+    """Return the times of the syncs."""
     return (START + timedelta(hours=hour) for hour in range(1, DAYS * 24 + 1))
 
 
 def reachable(per_day: int) -> Coverage:
-    """By the model of the filters alone."""
+    """Return the coverage of a perfect reader, by the model of the filters."""
     month, table, now = Month(per_day), Merged(), START
     for now in hours():
         month.advance(now)
@@ -189,7 +195,7 @@ def reachable(per_day: int) -> Coverage:
 
 @dataclass(frozen=True)
 class Measured:
-    """One month: what the connector delivered and claimed, and what one unfiltered request in its place delivers."""
+    """The results of one month: coverage and claims of the connector, and coverage by one unfiltered request."""
 
     ours: Coverage
     proof: Proof
@@ -197,7 +203,7 @@ class Measured:
 
 
 def measured(per_day: int) -> Measured:
-    """By the connector, and by one unfiltered request in its place."""
+    """Sync a month by the connector, and by one unfiltered request an hour."""
     month, sandbox, ours, plain, proof, now = Month(per_day), Sandbox(), Merged(), Merged(), Proof(), START
     sandbox.put(month.account)
     with serving(sandbox) as url, requests.Session() as session:
@@ -209,15 +215,15 @@ def measured(per_day: int) -> Measured:
             sync = connection.sync()
             ours.update(sync.sent)
             proof.take(sync, month, ours)
-            answer = session.get(f"{url}/api/v1/calcom/appointments", params={"org_id": ORG, "limit": "200"}).json()
-            plain.update((row["id"], row["status"]) for row in answer["data"]["appointments"])
+            response = session.get(f"{url}/api/v1/calcom/appointments", params={"org_id": ORG, "limit": "200"}).json()
+            plain.update((row["id"], row["status"]) for row in response["data"]["appointments"])
     proof.end(month, ours, now)
     return Measured(Coverage.of(month, ours, now), proof, Coverage.of(month, plain, now))
 
 
 @dataclass
 class Sync:
-    """What one sync printed: the bookings sent, the organization's row, and the WARN lines."""
+    """The output of one sync: the status of each sent booking, the organization's row, and the WARN lines."""
 
     sent: Merged = field(default_factory=Merged)
     organization: Mapping[str, Any] = field(default_factory=dict)
@@ -225,7 +231,7 @@ class Sync:
 
 
 class Connection(logging.Handler):
-    """An incremental connection of both streams, whose state is kept from sync to sync."""
+    """An incremental connection of both streams, which passes its states on to the next sync."""
 
     def __init__(self, config: dict[str, object]) -> None:
         super().__init__(logging.WARNING)
@@ -237,7 +243,7 @@ class Connection(logging.Handler):
         self._catalog = builder.build()
         self._states: dict[str, AirbyteStateMessage] = {}
         self._sync = Sync()
-        # A logger of its own: what the connector warns of is counted here, and not printed.
+        # A separate logger, so that warnings are counted and not printed.
         self._logger = logging.Logger("coverage", logging.WARNING)
         self._logger.addHandler(self)
 
@@ -261,43 +267,43 @@ class Connection(logging.Handler):
 
 
 def draw(months: Mapping[int, Measured], path: Path) -> None:
-    """Draw the chart of the documentation."""
+    """Draw the chart for the documentation."""
     chart = coverage_chart(
-        landed={size: month.ours.landed for size, month in months.items()},
+        delivered={size: month.ours.delivered for size, month in months.items()},
         true={size: month.ours.true for size, month in months.items()},
-        plain={size: month.plain.landed for size, month in months.items()},
+        plain={size: month.plain.delivered for size, month in months.items()},
         warned={size: month.proof.warned_share for size, month in months.items()},
     )
     path.write_text(chart, encoding="utf-8")
 
 
 def main(sizes: Sequence[int] = SIZES, model_sizes: Iterable[int] = MODEL_SIZES, chart: Path | None = None) -> None:
-    """Print the tables, and draw the chart where a path is given."""
+    """Print the tables, and draw the chart if a path is given."""
     months = {size: measured(size) for size in sorted({*sizes, *(CHART_SIZES if chart else ())})}
-    landed = Table(title="Hourly syncs for a month: which bookings landed, settled ones and those still ahead")
-    for name in ("bookings a day", "read by", "landed", "true status", "ahead, visible"):
-        landed.add_column(name, justify="right")
-    claimed = Table(title="What was claimed about them: bookings claimed as delivered, and those lost or stale")
+    delivered = Table(title="Delivered bookings after a month of hourly syncs: settled and future ones")
+    for name in ("bookings a day", "read by", "delivered", "true status", "future, delivered"):
+        delivered.add_column(name, justify="right")
+    claimed = Table(title="Claims of coverage: bookings claimed as delivered, and bookings lost or stale at the end")
     for name in (
         "bookings a day",
         "syncs with a WARN",
         "gaps",
         "claims",
         "false",
-        "lost inside",
+        "lost inside claim",
         "outside",
-        "requests",
+        "requests a sync",
     ):
         claimed.add_column(name, justify="right")
     for size, month in months.items():
-        landed.add_row(str(size), "filters' model", *reachable(size).cells())
-        landed.add_row("", "this connector", *month.ours.cells())
-        landed.add_row("", "unfiltered request", *month.plain.cells(), end_section=True)
+        delivered.add_row(str(size), "model of the filters", *reachable(size).cells())
+        delivered.add_row("", "this connector", *month.ours.cells())
+        delivered.add_row("", "unfiltered request", *month.plain.cells(), end_section=True)
         claimed.add_row(str(size), *month.proof.cells())
     for size in model_sizes:
-        landed.add_row(str(size), "filters' model", *reachable(size).cells())
+        delivered.add_row(str(size), "model of the filters", *reachable(size).cells())
     console = Console(width=110)
-    console.print(landed, claimed)
+    console.print(delivered, claimed)
     if chart:
         draw(months, chart)
         console.print(f"The chart is in {chart}.")
@@ -307,5 +313,5 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="benchmarks.coverage")
     parser.add_argument("sizes", nargs="*", type=int, help="bookings a day")
     parser.add_argument("--chart", type=Path, help="draw the chart into this SVG file")
-    asked = parser.parse_args()
-    main(asked.sizes or SIZES, () if asked.sizes else MODEL_SIZES, asked.chart)
+    arguments = parser.parse_args()
+    main(arguments.sizes or SIZES, () if arguments.sizes else MODEL_SIZES, arguments.chart)

@@ -1,7 +1,7 @@
-"""What a sync takes where the API sets the pace: rate limits, organizations that fail for good, and large accounts.
+"""Measure syncs under rate limits, with organizations that fail permanently, and over large accounts.
 
 python -m benchmarks.field                # everything, about nine minutes
-python -m benchmarks.field limits memory  # some of: limits, unchanged, failing, memory
+python -m benchmarks.field limits memory  # some parts of: limits, unchanged, failing, memory
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from sandbox import Sandbox, TokenBucket, generated
 from sandbox import serving as serving_sandbox
 
 REQUESTS = 600
-"""Ten times what the time of a run would allow in the field, 120 a minute; so are the limits. The seconds are real."""
+"""Requests and limits are ten times those of Cal.com, 120 a minute, so that a run takes half a minute."""
 
 FULL = 200
 WINDOWS = 6
-PATIENCE = 4
-"""How many times the ideal a run may take before it is stopped, its imports aside."""
+MAX_RATIO = 4
+"""A run is stopped after this many times the ideal time, in addition to its imports."""
 
 IMPORTS = 15.0
-"""More seconds than any contender's imports take."""
+"""An upper bound for the seconds of a contender's imports."""
 
 
 @dataclass(frozen=True)
 class Limited:
-    """A limit, and the seconds that so many requests take under it if none is refused and none is late."""
+    """A rate limit, and the ideal time of a number of requests in seconds: none is refused, and none waits too long."""
 
     name: str
     limit: str
@@ -65,7 +65,7 @@ LIMITS = (_bucket(20, 20), _bucket(2, 20), _window(400, 30))
 
 @dataclass(frozen=True)
 class Reader:
-    """A contender, and how many requests an organization of full windows takes it."""
+    """A contender, and its number of requests for an organization with full windows."""
 
     name: str
     contender: Contender
@@ -76,29 +76,29 @@ READERS = (Reader("this connector", OURS, WINDOWS), Reader("low-code manifest", 
 
 
 def under(limited: Limited, retry_after: str, reader: Reader) -> list[str]:
-    """One run under a limit, as a row of the table."""
+    """Run a contender under a limit, and return its row of the table."""
     organizations = REQUESTS // reader.requests
     ideal = limited.ideal(REQUESTS)
     arguments = {**limited.arguments, "retry_after": retry_after}
     with serving(Service(FULL, limit=limited.limit, limits=arguments)) as url:
-        done = attempt(reader.contender, url, organizations, patience=IMPORTS + ideal * PATIENCE)
+        done = attempt(reader.contender, url, organizations, timeout=IMPORTS + ideal * MAX_RATIO)
         counts = requests.get(f"{url}/counts", timeout=10).json()
     return [
         reader.name,
-        f"{done.wall / ideal:.2f}" if done.code >= 0 else f"over {PATIENCE}",
+        f"{done.wall / ideal:.2f}" if done.code >= 0 else f"over {MAX_RATIO}",
         f"{organizations - done.organizations} of {organizations}",
         f"{counts['refused'] / counts['allowed']:.2f}",
     ]
 
 
 def limits() -> None:
-    """Each limit, with and without Retry-After: the same number of requests for every reader."""
-    table = Table(title=f"{REQUESTS} requests under a limit")
+    """Measure each limit with and without Retry-After, with the same number of requests for each contender."""
+    table = Table(title=f"{REQUESTS} requests under a rate limit")
     for name in ("limit", "Retry-After", ""):
         table.add_column(name)
-    for name in ("time, of the ideal", "failed", "429s per allowed"):
+    for name in ("time / ideal time", "organizations failed", "429s / allowed"):
         table.add_column(name, justify="right")
-    with ThreadPoolExecutor(len(READERS)) as side_by_side:  # they wait, and a limit is each reader's own
+    with ThreadPoolExecutor(len(READERS)) as side_by_side:  # they mostly wait, and each has its own limit
         for limited in LIMITS:
             for retry_after in ("seconds", "none"):
                 rows = side_by_side.map(under, *zip(*((limited, retry_after, each) for each in READERS), strict=True))
@@ -111,7 +111,7 @@ def limits() -> None:
 
 
 def unchanged() -> None:
-    """A sync of unchanged large organizations under a limit, beside the first sync, which takes six requests each."""
+    """Measure a sync of unchanged large organizations under a limit, compared with the first sync."""
     organizations, bookings, limited = 60, 500, LIMITS[0]
     sandbox = Sandbox()
     sandbox.tokens = {"benchmark"}
@@ -127,16 +127,17 @@ def unchanged() -> None:
         sandbox.limit = TokenBucket(**limited.arguments)
         done = attempt(OURS_INCREMENTAL, url, organizations, state=state)
     if first.code or done.code or done.rows:
-        raise RuntimeError(f"it ended with {done.code} and printed {done.rows} rows: {done.end}")
+        raise RuntimeError(f"The sync ended with exit code {done.code} and printed {done.rows} rows: {done.end}")
     CONSOLE.print(
         f"Unchanged: {organizations} organizations of {bookings} bookings, {limited.name}: "
         f"{sandbox.requests.total() / organizations:.1f} requests each, "
-        f"{done.wall / first.wall:.2f} of the time of the first sync with its {WINDOWS}"
+        f"{done.wall / first.wall:.2f} of the time of the first sync with {WINDOWS} each"
     )
 
 
 def failing() -> None:
-    """Two in a hundred of 1,000 organizations answer 502 for good; beside the same without them, and them alone."""
+    """Measure 1,000 organizations of which 2 % respond with 502 to every request; the same without failures; and only
+    the failing ones."""
     organizations, every, rows, delay = 1000, 50, 20, 0.05
 
     def seconds(count: int, failing_every: int) -> float:
@@ -144,38 +145,38 @@ def failing() -> None:
             done = attempt(OURS, url, count)
         expected = count - (count // failing_every if failing_every else 0)
         if done.organizations != expected:
-            raise RuntimeError(f"{done.organizations} organizations were read, not {expected}: {done.end}")
+            raise RuntimeError(f"{done.organizations} organizations were read instead of {expected}: {done.end}")
         return done.wall
 
-    # Waits are drawn at random: alone, as many of them have the same longest backoff.
+    # The last run has the same number of failing organizations, on which the longest random backoff depends.
     without, with_them, alone = (
         seconds(count, nth) for count, nth in ((organizations, 0), (organizations, every), (organizations // every, 1))
     )
-    table = Table(title=f"{organizations} organizations, {delay * 1000:.0f} ms a request, 10 at a time")
+    table = Table(title=f"{organizations} organizations, {delay * 1000:.0f} ms per request, 10 workers")
     table.add_column("")
     table.add_column("s", justify="right")
-    table.add_column("of that without failures", justify="right")
+    table.add_column("s / s without failures", justify="right")
     for name, spent in (
-        ("none fails", without),
-        ("2 % answer 502 for good", with_them),
-        ("those that do, alone: the retries of the last one", alone),
-        ("2 %, less those retries", with_them - alone),
+        ("no failures", without),
+        ("2 % respond with 502 to every request", with_them),
+        ("only the failing ones: the retries of the last one", alone),
+        ("2 %, without those retries", with_them - alone),
     ):
         table.add_row(name, f"{spent:.1f}", f"{spent / without:.2f}")
     CONSOLE.print(table)
 
 
 def memory(organizations: int = 1000) -> None:
-    """An unchanged sync over organizations whose six windows are full: peak memory, and the state printed."""
+    """Measure peak memory and printed state of an unchanged sync over organizations with six full windows."""
     rows = FULL * WINDOWS
     with serving(Service(FULL)) as url:
         first = run(OURS_INCREMENTAL, url, organizations, rows)
         second = attempt(OURS_INCREMENTAL, url, organizations, state=first.last_state)
     if second.code or second.rows:
         raise RuntimeError(f"The unchanged sync sent {second.rows} rows: {second.end}")
-    table = Table(title=f"{organizations} organizations of {rows} rows, incremental")
+    table = Table(title=f"{organizations} organizations with {rows} rows, incremental")
     table.add_column("")
-    for name in ("s", "peak MB", "states", "MB of state", "bytes of state a row"):
+    for name in ("s", "peak MB", "states", "MB of state", "bytes of state per row"):
         table.add_column(name, justify="right")
     for name, done in (("first sync", first), ("unchanged", second)):
         table.add_row(name, *_cells(done, organizations * rows))

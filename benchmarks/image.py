@@ -1,4 +1,4 @@
-"""The image: its size over the base, and the start of `spec`, beside the same image without compiled bytecode.
+"""Measure the size of the image beyond its base, and the time of `spec`, with and without compiled bytecode.
 
 python -m benchmarks.image      # builds both with docker or podman; about three minutes the first time
 """
@@ -47,7 +47,7 @@ def main() -> None:
     for name, image in images.items():
         arguments = [str(ROOT / "scripts" / "image"), image]
         if name == "uncompiled":
-            arguments += ["--build-arg", "COMPILE=true"]  # the command that does nothing
+            arguments += ["--build-arg", "COMPILE=true"]  # a command that does nothing, in place of the compilation
         subprocess.run(arguments, capture_output=True, check=True)
     starts: dict[str, list[float]] = {name: [] for name in images}
     for _ in range(ROUNDS):
@@ -55,8 +55,8 @@ def main() -> None:
             starts[name].append(_seconds(image))
     base = _megabytes(_base())
     first = median(starts["compiled"])
-    table = Table(title="The image, beside the same without compiled bytecode")
-    for heading in ("", "MB over the base", "s for spec", "of compiled"):
+    table = Table(title="The image with and without compiled bytecode")
+    for heading in ("", "MB beyond the base", "s for spec", "s / s compiled"):
         table.add_column(heading, justify="right" if heading else "left")
     for name, image in images.items():
         start = median(starts[name])

@@ -1,4 +1,4 @@
-"""Rows of the size and form of real ones. Apart from the server, because a contender makes them, too."""
+"""Rows with the size and format of real ones, for the server and for one of the contenders."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, timezone
 
 @dataclass(frozen=True)
 class Window:
-    """What the rows of one status are: the number of the first, their status, and when they start."""
+    """The rows of one status: number of the first one, status, first start, and time between starts."""
 
     first: int
     status: str
@@ -28,11 +28,11 @@ WINDOWS = {
     b"past": _window(800, "accepted", 2025, -1),
     b"cancelled": _window(1000, "cancelled", 2025, -1),
 }
-"""By status as it is asked for. No row is in two of them, and each is as Cal.com would answer for some account."""
+"""The windows by the requested status. They share no row, and each could be Cal.com's response for some account."""
 
 
 def row(number: int, org_id: str, window: Window = WINDOWS[b""]) -> dict[str, object]:
-    """A row of the size and form of a real one."""
+    """Make a row with the size and format of a real one."""
     start = window.start + number * window.step
     number += window.first
     return {

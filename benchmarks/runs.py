@@ -1,4 +1,4 @@
-"""Contenders as processes that read the same endpoint: run one, and say what it took and what it printed."""
+"""Runs contenders as processes that read the same endpoint, and measures their time, memory and output."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ _OWNER = re.compile(rb'"organization_id":"([^"]+)"')
 
 @dataclass(frozen=True)
 class Run:
-    """One process, ended.
+    """The result of one process.
 
     Attributes:
-        code: Its exit code, negative where it was stopped.
-        cpu: CPU seconds after its imports; 0 where it was stopped.
-        wall: Wall seconds after its imports; where it was stopped, all that it was given.
-        memory: Peak in MB.
-        rows: How many it printed.
-        organizations: Of how many organizations they were.
-        states: How many states it printed.
-        state: Their bytes.
-        last_state: The last of them, as a second run takes it.
-        end: What it printed last.
+        code: The exit code, negative if it was stopped.
+        cpu: CPU seconds after its imports; 0 if it was stopped.
+        wall: Wall seconds after its imports; the whole timeout if it was stopped.
+        memory: Peak memory in MB.
+        rows: The number of printed records.
+        organizations: The number of organizations in these records.
+        states: The number of printed states.
+        state: The size of all states in bytes.
+        last_state: The message of the last state, to be passed to a second run.
+        end: The last printed line.
     """
 
     code: int
@@ -76,7 +76,7 @@ EARLIER = [
     for mode in ("full_refresh", "incremental")
     if _EARLIER != ROOT
 ]
-"""An earlier version of the connector, in the clone that ``EARLIER`` names, with its environment in ``.venv``."""
+"""An earlier version of the connector, in the clone that the variable ``EARLIER`` names, with its ``.venv``."""
 
 LOWCODE = Contender("low-code manifest, full refresh", _module("lowcode"), "full_refresh")
 LOWCODE_INCREMENTAL = Contender("low-code manifest, incremental", _module("lowcode"), "incremental")
@@ -85,16 +85,16 @@ BARE = Contender("bare requests and orjson", _module("bare"), "full_refresh")
 
 
 def run(contender: Contender, url: str, organizations: int, rows: int, workers: int = 10, state: bytes = b"") -> Run:
-    """Run a contender once, which must print so many rows an organization.
+    """Run a contender once, and check that it prints this number of rows per organization.
 
     Raises:
-        RuntimeError: It failed, or printed more rows or fewer.
+        RuntimeError: It failed or printed another number of rows.
     """
     done = attempt(contender, url, organizations, rows, workers, state)
     if done.code:
         raise RuntimeError(f"{contender.name} ended with exit code {done.code}: {done.end}")
     if done.rows != organizations * rows:
-        raise RuntimeError(f"{contender.name} printed {done.rows} rows, not {organizations * rows}")
+        raise RuntimeError(f"{contender.name} printed {done.rows} rows instead of {organizations * rows}")
     return done
 
 
@@ -105,18 +105,18 @@ def attempt(
     rows: int = 0,
     workers: int = 10,
     state: bytes = b"",
-    patience: float = 3600.0,
+    timeout: float = 3600.0,
 ) -> Run:
-    """Run a contender once, whatever comes of it.
+    """Run a contender once, without checking its result.
 
     Args:
-        contender: Who reads.
+        contender: The contender.
         url: The endpoint.
-        organizations: How many, numbered from 1.
-        rows: What a contender that makes no request yields for each.
+        organizations: The number of organizations.
+        rows: Rows per organization of the contender that sends no requests.
         workers: Concurrent requests.
         state: The last state of an earlier run.
-        patience: Seconds after which it is stopped.
+        timeout: Seconds after which it is stopped.
     """
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
@@ -138,19 +138,19 @@ def attempt(
         for option, content in given.items():
             (directory / option).write_text(json.dumps(content))
             arguments += [f"--{option}", str(directory / option)]
-        return _measured(arguments, contender.directory, directory / "printed", directory / "said", patience)
+        return _measured(arguments, contender.directory, directory / "output", directory / "errors", timeout)
 
 
-def _measured(arguments: list[str], cwd: Path, printed: Path, said: Path, patience: float) -> Run:
-    with printed.open("wb") as output, said.open("wb") as errors:
+def _measured(arguments: list[str], cwd: Path, printed: Path, logged: Path, timeout: float) -> Run:
+    with printed.open("wb") as output, logged.open("wb") as errors:
         process = subprocess.Popen(arguments, stdout=output, stderr=errors, env=ENVIRONMENT, cwd=cwd)
-        with _stopped_after(process, patience):
+        with _stopped_after(process, timeout):
             _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode < 0:
-        cpu, wall = 0.0, patience
+        cpu, wall = 0.0, timeout
     else:
-        cpu, wall = map(float, _MEASURED.findall(said.read_text())[-1])
+        cpu, wall = map(float, _MEASURED.findall(logged.read_text())[-1])
     rows = states = state = 0
     last_state = line = b""
     owners = set()

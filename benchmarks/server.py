@@ -1,6 +1,6 @@
-"""A leaner server than the sandbox, in a process of its own, so that the server is not what is measured.
+"""A server with less overhead than the sandbox, in a separate process, so that it does not affect the measurement.
 
-Asked for ``/counts`` it says how many requests its limit has allowed and refused.
+``GET /counts`` returns the numbers of requests that its limit has allowed and refused.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ LIMITS = {limit.__name__: limit for limit in (TokenBucket, FixedWindow)}
 
 @dataclass(frozen=True)
 class Service:
-    """What is served.
+    """The behaviour of the server.
 
     Attributes:
-        rows: Rows of each answer.
-        delay: Seconds before each.
-        failing_every: The organizations whose number is a multiple of it answer 502 for good; 0 for none.
-        limit: A limit's name, of ``LIMITS``, or none.
-        limits: That limit's arguments.
+        rows: Rows of each response.
+        delay: Seconds before each response.
+        failing_every: Organizations whose number is a multiple of it always respond with 502; 0 for none.
+        limit: The name of a limit in ``LIMITS``, empty for none.
+        limits: The arguments of the limit.
     """
 
     rows: int
@@ -44,7 +44,7 @@ class Service:
     limits: Mapping[str, Any] | None = None
 
 
-def _answer(status: str, body: bytes, headers: Mapping[str, str] | None = None) -> bytes:
+def _response(status: str, body: bytes, headers: Mapping[str, str] | None = None) -> bytes:
     lines = [f"HTTP/1.1 {status}", "Content-Type: application/json", f"Content-Length: {len(body)}"]
     lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
     return "\r\n".join([*lines, "\r\n"]).encode() + body
@@ -61,24 +61,24 @@ _TOO_MANY = orjson.dumps({"success": False, "message": "slow down"})
 
 
 class Endpoint:
-    """Answers each window with the same rows for every organization."""
+    """Responds to each window with the same rows for every organization."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        # Of the same length for every organization, so the whole answers are made before any is asked for.
-        self._good = {status: _answer("200 OK", _body(service.rows, window)) for status, window in WINDOWS.items()}
-        self._failure = _answer("502 Bad Gateway", _FAILURE)
+        # Responses have the same length for every organization, so they are made in advance.
+        self._good = {status: _response("200 OK", _body(service.rows, window)) for status, window in WINDOWS.items()}
+        self._failure = _response("502 Bad Gateway", _FAILURE)
         self._limit: Limit | None = LIMITS[service.limit](**service.limits or {}) if service.limit else None
 
-    def answer(self, head: bytes) -> tuple[bytes, float]:
-        """The answer to a request, and the seconds before it."""
+    def respond(self, head: bytes) -> tuple[bytes, float]:
+        """Return the response to a request, and the seconds to wait before it."""
         if head.startswith(b"GET /counts "):
             limit = self._limit
             counts = {"allowed": limit.allowed, "refused": limit.refused} if limit else {}
-            return _answer("200 OK", orjson.dumps(counts)), 0
+            return _response("200 OK", orjson.dumps(counts)), 0
         refusal = self._limit.refusal(datetime.now(timezone.utc)) if self._limit else None
         if refusal is not None:
-            return _answer("429 Too Many Requests", _TOO_MANY, refusal), 0
+            return _response("429 Too Many Requests", _TOO_MANY, refusal), 0
         target = head.partition(b" HTTP/")[0]
         org_id = target.partition(b"org_id=")[2][: len(PLACEHOLDER)]
         if self._service.failing_every and int(org_id) % self._service.failing_every == 0:
@@ -88,7 +88,7 @@ class Endpoint:
 
 
 class Connection(asyncio.Protocol):
-    """One connection, whose requests are answered one after the other."""
+    """One connection, which responds to its requests in order."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint, self._received = endpoint, b""
@@ -101,8 +101,8 @@ class Connection(asyncio.Protocol):
         self._received += data
         while b"\r\n\r\n" in self._received:
             head, _, self._received = self._received.partition(b"\r\n\r\n")
-            answer, delay = self._endpoint.answer(head)
-            asyncio.get_running_loop().call_later(delay, self._transport.write, answer)
+            response, delay = self._endpoint.respond(head)
+            asyncio.get_running_loop().call_later(delay, self._transport.write, response)
 
 
 async def _serve(service: Service) -> None:
@@ -114,7 +114,7 @@ async def _serve(service: Service) -> None:
 
 @contextmanager
 def serving(service: Service) -> Iterator[str]:
-    """Serve from a process of its own; yields the URL."""
+    """Serve in a separate process, and yield the URL."""
     arguments = [sys.executable, "-m", "benchmarks.server", json.dumps(asdict(service))]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as process:
         try:

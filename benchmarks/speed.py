@@ -1,11 +1,11 @@
-"""What a row, an organization and a start cost, beside what a user would pick instead and beside the floor.
+"""Measure the cost of a row, of an organization and of the start, compared with alternatives and a lower bound.
 
-Every contender is a process that reads the same endpoint. They run in turns, and each figure is a median. The ratios
-are what counts: the machine is the same for all.
+Each contender is a process that reads the same endpoint. They run in turns, and each figure is a median. Compare the
+ratios, because the seconds depend on the machine.
 
     python -m benchmarks.speed              # everything, about three minutes
-    python -m benchmarks.speed cpu start    # some of: cpu, unchanged, waiting, start, memory, state
-    EARLIER=path/to/its/clone python -m benchmarks.speed cpu unchanged memory    # beside another installed version
+    python -m benchmarks.speed cpu start    # some parts of: cpu, unchanged, waiting, start, memory, state
+    EARLIER=path/to/its/clone python -m benchmarks.speed cpu unchanged memory    # compared with another version
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ COMMAND = str(Path(sys.executable).with_name("source-ravan-calcom"))
 
 
 def cpu() -> None:
-    """CPU per row over 200 organizations of 189 rows, everything imported."""
+    """Measure the CPU time per row over 200 organizations with 189 rows, after imports."""
     organizations, rows = 200, 189
     contenders = (OURS, OURS_INCREMENTAL, *EARLIER, LOWCODE, LOWCODE_INCREMENTAL, FLOOR, BARE)
     spent: dict[str, list[float]] = {each.name: [] for each in contenders}
@@ -51,8 +51,8 @@ def cpu() -> None:
             for each in contenders:
                 spent[each.name].append(run(each, url, organizations, rows).cpu)
     per_row = {name: median(seconds) / (organizations * rows) * 1e6 for name, seconds in spent.items()}
-    table = Table(title=f"CPU per row, {organizations} organizations of {rows} rows")
-    for name in ("", "µs a row", "of low-code full refresh", "of the floor"):
+    table = Table(title=f"CPU time per row, {organizations} organizations with {rows} rows")
+    for name in ("", "µs per row", "/ low-code, full refresh", "/ floor"):
         table.add_column(name, justify="right" if name else "left")
     for each in contenders:
         cost = per_row[each.name]
@@ -61,7 +61,7 @@ def cpu() -> None:
 
 
 def unchanged() -> None:
-    """CPU of an incremental sync in which nothing has changed, over 200 organizations of 189 rows."""
+    """Measure the CPU time of an incremental sync without changes, over 200 organizations with 189 rows."""
     organizations, rows = 200, 189
     contenders = (OURS_INCREMENTAL, *EARLIER[1:])
     spent: dict[str, list[float]] = {each.name: [] for each in contenders}
@@ -74,28 +74,28 @@ def unchanged() -> None:
                     raise RuntimeError(f"{each.name} ended with {done.code} and printed {done.rows} rows")
                 spent[each.name].append(done.cpu)
     for name, seconds in spent.items():
-        sizes = f"{organizations} organizations of {rows} rows"
-        CONSOLE.print(f"Unchanged: {sizes}, {name}: {median(seconds):.2f} s of CPU")
+        sizes = f"{organizations} organizations with {rows} rows"
+        CONSOLE.print(f"Unchanged: {sizes}, {name}: {median(seconds):.2f} s of CPU time")
 
 
 def waiting() -> None:
-    """400 organizations at 100 ms a request with 20 workers, against the ideal."""
+    """Measure the time of 400 organizations at 100 ms per request with 20 workers, compared with the ideal time."""
     organizations, delay, workers = 400, 0.1, 20
     ideal = organizations * delay / workers
     with serving(Service(20, delay)) as slow:
         spent = median(run(OURS, slow, organizations, 20, workers).wall for _ in range(ROUNDS))
     CONSOLE.print(
-        f"Waiting: {organizations} organizations, {delay * 1000:.0f} ms a request, {workers} workers: {spent:.2f} s "
-        f"once imported, {spent / ideal:.2f} of the ideal {ideal:.2f} s"
+        f"Waiting: {organizations} organizations, {delay * 1000:.0f} ms per request, {workers} workers: {spent:.2f} s "
+        f"after imports, {spent / ideal:.2f} of the ideal {ideal:.2f} s"
     )
 
 
 def start() -> None:
-    """``spec`` as a process, with and without compiled bytecode, and what of it is the CDK's import."""
+    """Measure the CPU time of ``spec`` as a process, with and without compiled bytecode, and of the CDK's import."""
     spec = [COMMAND, "spec"]
     imports = [sys.executable, "-c", "import airbyte_cdk.entrypoint"]
     with tempfile.TemporaryDirectory() as cache:
-        # An empty cache that can't be written: what an image without bytecode, and a user that can't write, pay.
+        # An empty cache that can't be written, as in an image without bytecode that runs as another user.
         uncompiled = {**ENVIRONMENT, "PYTHONPYCACHEPREFIX": cache, "PYTHONDONTWRITEBYTECODE": "1"}
         times: dict[str, list[float]] = {"spec": [], "import": [], "uncompiled": []}
         for _ in range(ROUNDS):
@@ -104,14 +104,14 @@ def start() -> None:
             times["uncompiled"].append(_cpu_of(spec, uncompiled))
     whole, cdk, slow = (median(times[name]) for name in ("spec", "import", "uncompiled"))
     own = _own_import_share()
-    table = Table(title="CPU of `spec` as a process")
-    for name in ("", "s", "of compiled spec"):
+    table = Table(title="CPU time of `spec` as a process")
+    for name in ("", "s", "/ compiled spec"):
         table.add_column(name, justify="right" if name else "left")
     table.add_row("spec", f"{whole:.2f}", "1.00")
-    table.add_row("importing the CDK's entrypoint alone", f"{cdk:.2f}", f"{cdk / whole:.2f}")
+    table.add_row("only importing the CDK's entrypoint", f"{cdk:.2f}", f"{cdk / whole:.2f}")
     table.add_row("spec without compiled bytecode", f"{slow:.2f}", f"{slow / whole:.2f}")
     CONSOLE.print(table)
-    CONSOLE.print(f"Our own modules are {own:.1%} of the import time of the command.")
+    CONSOLE.print(f"The connector's own modules take {own:.1%} of the command's import time.")
 
 
 def _cpu_of(command: list[str], environment: dict[str, str]) -> float:
@@ -124,7 +124,7 @@ def _cpu_of(command: list[str], environment: dict[str, str]) -> float:
 
 
 def _own_import_share() -> float:
-    """The self time of our modules, of all imports that the command makes, as the interpreter reports them."""
+    """The share of the connector's modules in the command's import time, as reported by the interpreter."""
     shares = []
     for _ in range(ROUNDS):
         done = subprocess.run(
@@ -151,13 +151,15 @@ def _own_import_share() -> float:
 
 
 def memory() -> None:
-    """Peak memory over 10, 100 and 1,000 organizations of 189 rows, incremental."""
-    _over_organizations("Peak memory, incremental, 189 rows an organization", "MB", lambda each: each.memory, 189)
+    """Measure peak memory over 10, 100 and 1,000 organizations with 189 rows, incremental."""
+    _over_organizations("Peak memory, incremental, 189 rows per organization", "MB", lambda each: each.memory, 189)
 
 
 def state() -> None:
-    """Bytes of state printed over 10, 100 and 1,000 organizations of 99 rows, incremental."""
-    _over_organizations("State printed in one sync, 99 rows an organization", "MB", lambda each: each.state / 1e6, 99)
+    """Measure the size of the printed states over 10, 100 and 1,000 organizations with 99 rows, incremental."""
+    _over_organizations(
+        "Size of all states of one sync, 99 rows per organization", "MB", lambda each: each.state / 1e6, 99
+    )
 
 
 def _over_organizations(title: str, unit: str, figure: Callable[[Run], float], rows: int) -> None:
@@ -179,7 +181,7 @@ PARTS = {part.__name__: part for part in (cpu, unchanged, waiting, start, memory
 def main(names: Iterable[str] = PARTS) -> None:
     """Measure the named parts and print their tables."""
     if not shutil.which(COMMAND):
-        sys.exit("The connector is not installed in this environment: make test does that.")
+        sys.exit("The connector is not installed in this environment. Install it with: make test")
     for name in names:
         PARTS[name]()
 

@@ -1,20 +1,20 @@
-"""One Airbyte connection per group of organizations, through Airbyte's public API; again and again with no harm.
+"""Create and update one Airbyte connection per group of organizations, through Airbyte's public API.
 
     pip install 'airbyte-api>=0.53,<1'
     export AIRBYTE_CLIENT_ID=… AIRBYTE_CLIENT_SECRET=… AIRBYTE_URL=http://localhost:8000/api/public/v1
     python airbyte_connections.py config.json --workspace ID --destination ID --definition ID --group-size 300
 
-``config.json`` holds the connector's settings, for all organizations. The IDs are in the addresses of Airbyte's pages:
-the workspace's, the destination's, and the definition's, which the custom connector has under Workspace settings >
-Sources. On Airbyte Cloud, AIRBYTE_URL is https://api.airbyte.com/v1. Client ID and secret come from User settings >
-Applications.
+You can run it repeatedly: it writes only changes. ``config.json`` contains the connector's settings for all
+organizations. The IDs of the workspace, the destination and the definition are in the addresses of Airbyte's pages; the
+definition is the custom connector under Workspace settings > Sources. On Airbyte Cloud, AIRBYTE_URL is
+https://api.airbyte.com/v1. Create the client ID and the secret under User settings > Applications.
 
-Each group is a source and a connection called "Ravan Cal.com N", hourly, a few minutes apart, into a schema
-ravan_calcom_N of its own: two connections must not write into one table. An organization stays in its group, because
-the state that knows what was sent is its connection's: new ones go where there is room, then into new groups; removed
-ones are taken out, and a group that has lost its last one is switched off. What you change in a connection stays.
+Each group is a source and a connection named "Ravan Cal.com N". It syncs hourly, a few minutes after the group before,
+into its own schema ravan_calcom_N, because two connections must not write to one table. An organization stays in its
+group, because the state belongs to the connection. New organizations fill groups with room, then new groups. Removed
+ones are removed from their group, and an empty group is paused. Your own changes of a connection are kept.
 
-The API never shows a source's token, so that a new one is not noticed: --token writes it into all sources.
+The API never shows the token of a source, so a new token isn't detected: --token writes it to all sources.
 """
 
 import argparse
@@ -41,37 +41,37 @@ STREAMS = [
     models.StreamConfiguration(
         name="appointments", sync_mode=models.ConnectionSyncModeEnum.INCREMENTAL_DEDUPED_HISTORY
     ),
-    # Every version: the history of what failed, and of gaps.
+    # Every version, which gives a history of failures and gaps.
     models.StreamConfiguration(name="organizations", sync_mode=models.ConnectionSyncModeEnum.INCREMENTAL_APPEND),
 ]
 
 
 def main() -> None:
-    """Make the workspace so, and print what had to be changed."""
+    """Update the workspace, and print the changes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", type=Path)
     for name in ("workspace", "destination", "definition"):
         parser.add_argument(f"--{name}", required=True, metavar="ID")
-    parser.add_argument("--group-size", type=positive, required=True, help="organizations in one connection, at most")
     parser.add_argument(
-        "--token", action="store_true", help="write the Access Token into sources that have one already"
+        "--group-size", type=positive, required=True, help="maximum number of organizations in one connection"
     )
-    asked = parser.parse_args()
+    parser.add_argument("--token", action="store_true", help="write the Access Token to existing sources, too")
+    arguments = parser.parse_args()
     try:
-        settings = json.loads(asked.config.read_text(encoding="utf-8"))
-        workspace = Workspace(asked.workspace, asked.destination, asked.definition)
-        changes = list(apply(workspace, settings, asked.group_size, new_token=asked.token))
+        settings = json.loads(arguments.config.read_text(encoding="utf-8"))
+        workspace = Workspace(arguments.workspace, arguments.destination, arguments.definition)
+        changes = list(apply(workspace, settings, arguments.group_size, new_token=arguments.token))
     except errors.SDKError as error:
         sys.exit(f"Airbyte refused: {error.status_code} {error.body}")
     except KeyError as error:
         sys.exit(f"{error.args[0]} is missing.")
-    except Exception as error:  # the package raises a bare one where it gets no token
+    except Exception as error:  # the package raises a bare Exception if it gets no token
         sys.exit(str(error))
     print("\n".join(changes) or "Nothing to change.")
 
 
 def positive(text: str) -> int:
-    """A number of at least 1; groups of fewer would hold nobody."""
+    """Parse a number of at least 1."""
     number = int(text)
     if number < 1:
         raise ValueError
@@ -80,14 +80,14 @@ def positive(text: str) -> int:
 
 @dataclass
 class Group:
-    """One source and its connection, as far as they exist.
+    """One source and its connection, if they exist.
 
     Attributes:
-        number: In the names.
-        org_ids: What it is to read.
-        source_id: ``None`` where there is no source yet.
-        configuration: The source's settings, as the API shows them.
-        connection: The connection, as the API shows it.
+        number: The number in the names.
+        org_ids: The organizations that it should read.
+        source_id: The source's ID, ``None`` if there is no source yet.
+        configuration: The source's settings, as returned by the API.
+        connection: The connection, as returned by the API.
     """
 
     number: int
@@ -98,20 +98,20 @@ class Group:
 
     @property
     def name(self) -> str:
-        """Of the source and of the connection."""
+        """The name of the source and of the connection."""
         return f"{NAME} {self.number}"
 
 
 def planned(groups: Sequence[Group], org_ids: Sequence[str], size: int) -> list[Group]:
-    """Every organization in one group; none that has one is moved."""
-    homeless = dict.fromkeys(org_id.strip() for org_id in org_ids)
+    """Return the groups with every organization in one of them; no organization changes its group."""
+    unassigned = dict.fromkeys(org_id.strip() for org_id in org_ids)
     plan = []
     for group in groups:
-        kept = [org_id for org_id in group.org_ids if org_id in homeless]
+        kept = [org_id for org_id in group.org_ids if org_id in unassigned]
         for org_id in kept:
-            del homeless[org_id]
+            del unassigned[org_id]
         plan.append(Group(group.number, kept, group.source_id, group.configuration, group.connection))
-    waiting = list(homeless)
+    waiting = list(unassigned)
     last = max((group.number for group in plan), default=0)
     for group in plan:
         room = max(size - len(group.org_ids), 0)
@@ -121,10 +121,10 @@ def planned(groups: Sequence[Group], org_ids: Sequence[str], size: int) -> list[
 
 
 def apply(workspace: "Workspace", settings: Mapping[str, Any], size: int, *, new_token: bool) -> Iterator[str]:
-    """Change what is not as planned.
+    """Update the sources and connections that differ from the plan.
 
     Yields:
-        A sentence per change.
+        A line for each change.
 
     Raises:
         SDKError: Airbyte refused a request.
@@ -133,28 +133,28 @@ def apply(workspace: "Workspace", settings: Mapping[str, Any], size: int, *, new
         wanted = {**settings, "org_ids": list(group.org_ids)}
         if not group.org_ids:
             if workspace.retire(group):
-                yield f"{group.name}: switched off, its organizations are gone"
+                yield f"{group.name}: paused, because it has no organizations any more"
             continue
         if group.source_id is None:
             group.source_id = workspace.create_source(group.name, wanted)
-            yield f"{group.name}: source for {len(group.org_ids)} organizations"
+            yield f"{group.name}: source created, {len(group.org_ids)} organizations"
         elif new_token or shown(wanted) != shown(group.configuration or {}):
             workspace.replace_source(group.source_id, group.name, wanted)
-            yield f"{group.name}: new settings, {len(group.org_ids)} organizations"
+            yield f"{group.name}: settings updated, {len(group.org_ids)} organizations"
         if group.connection is None:
             workspace.create_connection(group)
-            yield f"{group.name}: connection"
+            yield f"{group.name}: connection created"
         elif workspace.revive(group):
-            yield f"{group.name}: switched on"
+            yield f"{group.name}: resumed"
 
 
 def shown(configuration: Mapping[str, Any]) -> dict[str, Any]:
-    """What the API shows of settings."""
+    """Return the settings that the API shows."""
     return {name: value for name, value in configuration.items() if name not in ("access_token", "sourceType")}
 
 
 class Workspace:
-    """The sources and connections of one workspace that this program made."""
+    """The sources and connections in a workspace that this program created."""
 
     def __init__(self, workspace_id: str, destination_id: str, definition_id: str) -> None:
         url = os.environ["AIRBYTE_URL"].rstrip("/")
@@ -171,7 +171,7 @@ class Workspace:
         self._definition_id = definition_id
 
     def groups(self) -> list[Group]:
-        """What is there, in the order of the numbers."""
+        """Return the existing groups, ordered by number."""
         sources = self._all(self._api.sources.list_sources, api.ListSourcesRequest)
         connections = {
             connection["sourceId"]: connection
@@ -188,32 +188,32 @@ class Workspace:
         return sorted(groups, key=lambda group: group.number)
 
     def _all(self, fetch, request) -> list[dict[str, Any]]:
-        # As it came: the package takes a custom connector's settings for those of another one.
+        # Raw responses, because the package parses a custom connector's settings as those of another one.
         found: list[dict[str, Any]] = []
         while True:
-            answer = fetch(request(workspace_ids=[self._workspace_id], limit=PAGE, offset=len(found)))
-            page = answer.raw_response.json()["data"]
+            response = fetch(request(workspace_ids=[self._workspace_id], limit=PAGE, offset=len(found)))
+            page = response.raw_response.json()["data"]
             found += page
             if len(page) < PAGE:
                 return found
 
     def create_source(self, name: str, settings: Mapping[str, Any]) -> str:
-        """Its ID."""
+        """Create a source, and return its ID."""
         request = models.SourceCreateRequest(
             name=name,
             workspace_id=self._workspace_id,
             definition_id=self._definition_id,
-            configuration=cast("Any", settings),  # the package knows no custom connector's
+            configuration=cast("Any", settings),  # the package has no type for custom connectors
         )
         return self._api.sources.create_source(request).raw_response.json()["sourceId"]
 
     def replace_source(self, source_id: str, name: str, settings: Mapping[str, Any]) -> None:
-        """Give it these settings and no others."""
+        """Replace all settings of a source."""
         request = models.SourcePutRequest(name=name, configuration=cast("Any", settings))
         self._api.sources.put_source(api.PutSourceRequest(source_id=source_id, source_put_request=request))
 
     def create_connection(self, group: Group) -> None:
-        """Both streams, every hour."""
+        """Create a connection that syncs both streams every hour."""
         minute = MINUTES_APART * group.number % 60
         self._api.connections.create_connection(
             models.ConnectionCreateRequest(
@@ -231,14 +231,14 @@ class Workspace:
         )
 
     def retire(self, group: Group) -> bool:
-        """Switch a connection off and say so in its name; whether that was a change."""
+        """Pause a connection and mark it in its name; return whether that was a change."""
         if group.connection is None or group.connection["name"].endswith(WITHOUT_ANY):
             return False
         self._patch(group, name=group.name + WITHOUT_ANY, status=models.ConnectionStatusEnum.INACTIVE)
         return True
 
     def revive(self, group: Group) -> bool:
-        """Switch a connection on if it was retired, but not if somebody else switched it off; whether it was."""
+        """Resume a connection that this program paused, not one paused by hand; return whether that was a change."""
         if group.connection is None or not group.connection["name"].endswith(WITHOUT_ANY):
             return False
         self._patch(group, name=group.name, status=models.ConnectionStatusEnum.ACTIVE)

@@ -1,4 +1,4 @@
-"""Hourly syncs in Airflow 3: organizations in groups, one mapped task per group, each with a state of its own.
+"""Hourly syncs in Airflow 3: organizations in groups, with a mapped task and a state for each group.
 
     python3 -m venv connector
     connector/bin/pip install "$CONNECTOR[pyairbyte]"
@@ -9,24 +9,24 @@
     export RAVAN_PYTHON="$PWD/connector/bin/python" RAVAN_DATABASE="$PWD/{group}.duckdb"
     airflow dags test ravan_calcom
 
-CONNECTOR is the path of the connector's clone, or of the wheel that ``make package`` leaves in its ``dist/``; with
-PyAirbyte, it gets an environment of its own, because PyAirbyte and Airflow can't share one. connections.json holds the
-connector's settings, for all organizations:
+CONNECTOR is the path of the connector's clone, or of the wheel that ``make package`` builds in its ``dist/``. The
+connector is installed with PyAirbyte in a separate environment, because PyAirbyte and Airflow can't share one.
+connections.json contains the connector's settings for all organizations:
 
 {"ravan_calcom": {"conn_type": "generic", "password": "the Access Token",
   "extra": {"org_ids": ["…"], "failing_organizations": "skip"}}}
 
-With ``skip``, an organization that can't be read doesn't keep its group from being committed. The last command runs the
-DAG once; for the hourly schedule, set the two variables for Airflow's workers and switch the DAG on.
+With ``skip``, the other organizations of a group are committed if one can't be read. The last command runs the DAG
+once. For the hourly schedule, set the two variables for Airflow's workers and enable the DAG.
 
-Airflow keeps the token in the Connection only. It reaches the sync through a pipe, and the file that PyAirbyte needs is
-in a private directory that is removed when the sync ends. Each task returns how many bookings came, which organizations
-were skipped, and the gaps. A group that fails fails its task, with the connector's sentence, and no other. At most one
-run is under way, and at most PARALLEL groups in it, because all groups share Ravan's rate limit.
+Airflow stores the token in the Connection only. It is passed to the sync through a pipe, and PyAirbyte's file with the
+token is in a private directory that is removed when the sync ends. Each task returns the number of delivered bookings,
+the skipped organizations and the gaps. A group that fails only fails its own task, with the connector's message. At
+most one run is active, with at most PARALLEL groups at a time, because all groups share Ravan's rate limit.
 
-RAVAN_GROUPS is the number of groups, 8 if it isn't set; changing it moves organizations, whose bookings then are in two
-databases. With PostgreSQL in place of DuckDB (RAVAN_DATABASE=postgresql://...), each group has a schema,
-ravan_calcom_GROUP; use it where tasks run on more than one machine.
+RAVAN_GROUPS is the number of groups, 8 by default. If you change it, some organizations change their group, and their
+bookings are then in two databases. With PostgreSQL instead of DuckDB (RAVAN_DATABASE=postgresql://...), each group has
+a schema ravan_calcom_GROUP. Use PostgreSQL if tasks run on more than one machine.
 """
 
 import json
@@ -56,7 +56,7 @@ def sync_group(group: str, org_ids: list[str]) -> dict:
     """Sync one group and return its summary.
 
     Raises:
-        RuntimeError: The sync failed, with the connector's sentence.
+        RuntimeError: The sync failed; the message is the connector's.
     """
     connection = Connection.get(CONNECTION)
     settings = {**connection.extra_dejson, "access_token": connection.password, "org_ids": org_ids}

@@ -1,20 +1,21 @@
-"""Hourly syncs in Dagster: organizations in groups, one run per group, each with a state of its own.
+"""Hourly syncs in Dagster: organizations in groups, with a run and a state for each group.
 
     pip install dagster dagster-webserver "$CONNECTOR[pyairbyte]"
     RAVAN_CONFIG=config.json RAVAN_DATABASE='databases/{group}.duckdb' dagster dev -f dagster_groups.py
 
-CONNECTOR is the path of the connector's clone, or of the wheel that ``make package`` leaves in its ``dist/``.
-config.json holds the connector's settings, for all organizations; pyairbyte_sync.py and ravan_groups.py are beside this
-file. Set ``"failing_organizations": "skip"`` there, so that an organization that can't be read doesn't keep its group
-from being committed.
+CONNECTOR is the path of the connector's clone, or of the wheel that ``make package`` builds in its ``dist/``.
+config.json contains the connector's settings for all organizations; pyairbyte_sync.py and ravan_groups.py must be in
+the directory of this file. Set ``"failing_organizations": "skip"`` in config.json, so that the other organizations of a
+group are committed if one can't be read.
 
-A group is a partition of the asset ``appointments``. Its runs continue when another group's fail, and start every hour
-unless the last one is still under way. Each run shows how many bookings came, which organizations were skipped, and the
-gaps. An organization's group depends on its ID alone: adding one moves no other. RAVAN_GROUPS is the number of groups,
-8 if it isn't set; changing it moves organizations, whose bookings then are in two databases.
+A group is a partition of the asset ``appointments``. A group's run starts every hour unless its last run is still
+active, and does not depend on other groups. Each run shows the number of delivered bookings, the skipped organizations
+and the gaps. An organization's group depends only on its ID, so a new organization moves no other. RAVAN_GROUPS is the
+number of groups, 8 by default. If you change it, some organizations change their group, and their bookings are then in
+two databases.
 
-With PostgreSQL in place of DuckDB (RAVAN_DATABASE=postgresql://...), each group has a schema, ravan_calcom_GROUP. On
-Kubernetes, use that, and K8sRunLauncher or k8s_job_executor: groups then run on as many machines as there are.
+With PostgreSQL instead of DuckDB (RAVAN_DATABASE=postgresql://...), each group has a schema ravan_calcom_GROUP. On
+Kubernetes, use PostgreSQL, with K8sRunLauncher or k8s_job_executor to run groups on several machines.
 """
 
 import json
@@ -31,7 +32,7 @@ UNDER_WAY = [dagster.DagsterRunStatus[name] for name in ("QUEUED", "NOT_STARTED"
 
 
 def settings() -> dict:
-    """The connector's settings, for all groups."""
+    """Return the connector's settings for all groups."""
     return json.loads(Path(os.environ["RAVAN_CONFIG"]).read_text(encoding="utf-8"))
 
 
@@ -40,7 +41,7 @@ def settings() -> dict:
     description="Cal.com appointments of Ravan's voice agents, merged by primary key",
 )
 def appointments(context: dagster.AssetExecutionContext) -> dagster.MaterializeResult:
-    """Sync one group. PyAirbyte is set up once per process, so that each run needs its own; the executor sees to it."""
+    """Sync one group. Each run needs its own process, because PyAirbyte is configured once per process."""
     group, config = context.partition_key, settings()
     config["org_ids"] = grouped(config["org_ids"], COUNT).get(group, [])
     if not config["org_ids"]:
@@ -55,7 +56,7 @@ def appointments(context: dagster.AssetExecutionContext) -> dagster.MaterializeR
 
 
 def table(rows: list[dict]) -> dagster.MetadataValue:
-    """Show rows as Dagster shows a table."""
+    """Convert rows to a table in Dagster's metadata."""
     records = [dagster.TableRecord({column: str(value) for column, value in row.items()}) for row in rows]
     schema = dagster.TableSchema([dagster.TableColumn(column) for column in (rows[0] if rows else ())])
     return dagster.MetadataValue.table(records, schema)
@@ -66,7 +67,7 @@ job = dagster.define_asset_job("sync_group", selection=[appointments], executor_
 
 @dagster.schedule(job=job, cron_schedule="0 * * * *", default_status=dagster.DefaultScheduleStatus.RUNNING)
 def hourly(context: dagster.ScheduleEvaluationContext):
-    """A run for each group that has organizations and none under way."""
+    """Request a run for each group that has organizations and no active run."""
     running = context.instance.get_runs(dagster.RunsFilter(job_name=job.name, statuses=UNDER_WAY))
     busy = {run.tags["dagster/partition"] for run in running}
     for group in sorted(grouped(settings()["org_ids"], COUNT).keys() - busy):

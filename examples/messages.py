@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""What a shell can't do with Airbyte's messages; docker_run.sh, pipeline.sh and kubernetes_cronjob.yaml call it.
+"""Processes Airbyte's messages for docker_run.sh, pipeline.sh and kubernetes_cronjob.yaml.
 
     messages.py read DIRECTORY -- SOURCE read --config FILE --catalog FILE
-        runs a source from DIRECTORY/state.json on, and lands its records as DIRECTORY/STREAM/*.jsonl
+        runs a source from DIRECTORY/state.json on, and writes its records to DIRECTORY/STREAM/*.jsonl
     messages.py write STATE -- DESTINATION write --config FILE --catalog FILE
-        runs a destination on standard input, and keeps the states that it echoes in the file STATE
-    messages.py forward         passes on what a destination takes of a source's output; logs go to standard error
-    messages.py catalog         makes a configured catalog of the output of `discover`
+        runs a destination on standard input, and writes the states that it confirms to the file STATE
+    messages.py forward         passes on a source's messages for a destination; logs go to standard error
+    messages.py catalog         converts the output of `discover` to a configured catalog
 
-Nothing but Python 3.10 is needed. The exit code is the connector's; 1 if a file can't be written. A kill at any moment
-loses nothing: a state is kept only after the records before it, and files are there completely or not at all.
+It needs only Python 3.10. The exit code is the connector's, or 1 if a file can't be written. If it is killed, no row is
+lost: a state is written only after the records before it, and files are always complete.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ RECORD = b'{"type":"RECORD"'
 
 
 def main() -> int:
-    """Run one verb; its exit code."""
+    """Run one verb, and return its exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     verbs = parser.add_subparsers(dest="verb", required=True)
     verbs.add_parser("forward")
@@ -39,15 +39,15 @@ def main() -> int:
         command = verbs.add_parser(verb)
         command.add_argument(file, type=Path)
         command.add_argument("command", nargs="+", help="after --, the connector with its arguments")
-    asked = parser.parse_args()
-    if asked.verb == "forward":
+    arguments = parser.parse_args()
+    if arguments.verb == "forward":
         return forward()
-    if asked.verb == "catalog":
+    if arguments.verb == "catalog":
         return catalog()
     try:
-        if asked.verb == "read":
-            return read(asked.directory, asked.command)
-        return write(asked.state, asked.command)
+        if arguments.verb == "read":
+            return read(arguments.directory, arguments.command)
+        return write(arguments.state, arguments.command)
     except OSError as error:
         print(f"{error.filename or 'A file'}: {error.strerror}", file=sys.stderr)
     except ValueError as error:
@@ -56,7 +56,7 @@ def main() -> int:
 
 
 def read(directory: Path, command: list[str]) -> int:
-    """Run a source, land its records and keep its states."""
+    """Run a source, and write its records and states to files."""
     with Lock(directory):
         state = State(directory / "state.json")
         records = Records(directory)
@@ -76,7 +76,7 @@ def read(directory: Path, command: list[str]) -> int:
 
 
 def write(file: Path, command: list[str]) -> int:
-    """Run a destination and keep the states that it echoes."""
+    """Run a destination, and write the states that it confirms to a file."""
     with Lock(file.parent):
         state = State(file)
         with Connector(command, stdin=None) as connector:
@@ -89,11 +89,11 @@ def write(file: Path, command: list[str]) -> int:
 
 
 def forward() -> int:
-    """Pass on records, states and stream statuses, and show the rest."""
+    """Pass on records, states and stream statuses, and print logs and errors."""
     try:
         for line in sys.stdin.buffer:
             if not line.endswith(b"\n"):
-                break  # its writer was killed
+                break  # the source was killed
             if not line.startswith(RECORD):
                 message = parsed(line)
                 if message["type"] not in ("RECORD", "STATE") and "stream_status" not in message.get("trace", {}):
@@ -102,13 +102,13 @@ def forward() -> int:
             sys.stdout.buffer.write(line)
         sys.stdout.buffer.flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the last flush would fail again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter's last flush must not fail
         return 128 + signal.SIGPIPE
     return 0
 
 
 def catalog() -> int:
-    """Choose every stream: incremental, merged by primary key."""
+    """Select every stream: incremental, merged by primary key."""
     streams = None
     for line in sys.stdin.buffer:
         message = parsed(line)
@@ -125,7 +125,7 @@ def catalog() -> int:
             "destination_sync_mode": "append_dedup",
             "cursor_field": stream.get("default_cursor_field", []),
             "primary_key": stream.get("source_defined_primary_key", []),
-            # What Airbyte's newer destinations insist on: this sync's number, and that nothing older is dropped.
+            # Required by newer destinations of Airbyte: a number for this sync, and that no older rows are dropped.
             "sync_id": int(time.time()),
             "generation_id": 1,
             "minimum_generation_id": 0,
@@ -137,7 +137,7 @@ def catalog() -> int:
 
 
 class Lock:
-    """One sync at a time in a directory; it ends with the process, however that ends."""
+    """Allows one sync at a time in a directory. The lock ends with the process."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -154,19 +154,19 @@ class Lock:
 
 
 class State:
-    """The last state of each stream, in the file that a source takes with ``--state``."""
+    """The last state of each stream, in a file for ``--state``."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
         self._part = file.with_name(f"{file.name}.part")
-        self._part.write_bytes(b"")  # fails now rather than after the sync
+        self._part.write_bytes(b"")  # an unwritable directory fails before the sync
         self._part.unlink()
         self._states = {}
         if file.exists():
             try:
                 self._states = {stream_of(state): state for state in json.loads(file.read_bytes())}
             except (ValueError, AttributeError, TypeError):
-                raise ValueError(f"{file} holds no states. Move it away to read everything once more.") from None
+                raise ValueError(f"{file} contains no states. Move it away to read everything again.") from None
 
     def keep(self, state: dict) -> None:
         """Replace a stream's state."""
@@ -179,7 +179,7 @@ class State:
 
 
 class Records:
-    """Records as files of JSON lines, one file per stream and state."""
+    """Writes records to files of JSON lines, one file per stream and state."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -187,10 +187,10 @@ class Records:
         self._name = f"{datetime.now(timezone.utc):%Y%m%dT%H%M%S%fZ}"
         self._landings = 0
         for left in directory.glob("*/*.jsonl.part"):
-            left.unlink()  # by a run that was killed; no state covers it, so its records come again
+            left.unlink()  # from a killed run; no state includes its records, so they are read again
 
     def add(self, record: dict) -> None:
-        """Write one record."""
+        """Write a record to the current file of its stream."""
         stream = record["stream"]
         if stream not in self._parts:
             target = self._directory / stream
@@ -199,7 +199,7 @@ class Records:
         self._parts[stream].write(json.dumps(record["data"], ensure_ascii=False).encode() + b"\n")
 
     def land(self) -> None:
-        """Give the files written so far their final names."""
+        """Close the current files, and give them their final names."""
         for part in self._parts.values():
             with part:
                 settle(part)
@@ -211,7 +211,7 @@ class Records:
 
 
 class Connector:
-    """A connector as a process that gets our signals and is never left behind."""
+    """A connector's process. It receives this process's signals, and always ends with it."""
 
     def __init__(self, command: list[str], stdin: int | None = subprocess.DEVNULL) -> None:
         self._process = subprocess.Popen(command, stdin=stdin, stdout=subprocess.PIPE)
@@ -230,7 +230,7 @@ class Connector:
         self.code = code if code >= 0 else 128 - code
 
     def messages(self):
-        """Its whole messages, parsed."""
+        """Yield the connector's complete messages."""
         for line in self._process.stdout:
             if line.endswith(b"\n"):
                 yield parsed(line)
@@ -241,7 +241,7 @@ class Connector:
 
 
 def parsed(line: bytes) -> dict:
-    """A message; a line that is none becomes a log message."""
+    """Parse a message. A line that is not a message becomes a log message."""
     try:
         message = json.loads(line)
     except ValueError:
@@ -252,7 +252,7 @@ def parsed(line: bytes) -> dict:
 
 
 def show(message: dict, whose: str = "") -> None:
-    """Logs and errors, as one line each."""
+    """Print a log message or an error as one line."""
     if message["type"] == "LOG":
         print(f"{whose}{message['log']['level']}: {message['log']['message']}", file=sys.stderr)
     elif message.get("trace", {}).get("type") == "ERROR":
@@ -260,18 +260,18 @@ def show(message: dict, whose: str = "") -> None:
 
 
 def stream_of(state: dict) -> str:
-    """What a state replaces: another one of the same stream."""
+    """Return a key for the stream of a state."""
     return json.dumps(state.get("stream", {}).get("stream_descriptor"), sort_keys=True)
 
 
 def settle(file) -> None:
-    """Let a file's content survive a power cut."""
+    """Write a file's content to the disk."""
     file.flush()
     os.fsync(file.fileno())
 
 
 def settle_directory(directory: Path) -> None:
-    """Let a file's name survive a power cut."""
+    """Write a directory's entries to the disk."""
     descriptor = os.open(directory, os.O_RDONLY)
     os.fsync(descriptor)
     os.close(descriptor)

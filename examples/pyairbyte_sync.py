@@ -1,19 +1,19 @@
-"""Sync into DuckDB or PostgreSQL with PyAirbyte; from the second run on, only what changed.
+"""Sync to DuckDB or PostgreSQL with PyAirbyte; from the second run on, only changes.
 
     pip install "$CONNECTOR[pyairbyte]"
     DATABASE=appointments.duckdb python pyairbyte_sync.py config.json
     DATABASE=postgresql://user:password@localhost:5432/warehouse python pyairbyte_sync.py config.json
 
-CONNECTOR is the path of the connector's clone, or of the wheel that ``make package`` leaves in its ``dist/``;
-config.json holds the connector's settings. The rows end up in ``ravan_calcom.appointments`` and
-``ravan_calcom.organizations``, merged by primary key; times there are without a zone, in UTC. Needs Python 3.10-3.12.
+CONNECTOR is the path of the connector's clone, or of the wheel that ``make package`` builds in its ``dist/``.
+config.json contains the connector's settings. The tables are ``ravan_calcom.appointments`` and
+``ravan_calcom.organizations``, merged by primary key. Times are in UTC, without a zone. Needs Python 3.10-3.12.
 
-Where one organization may be broken and the others should not wait, put ``"failing_organizations": "skip"`` into the
-settings: PyAirbyte commits nothing of a read that fails, so with ``fail``, the default, one organization that can't be
-read leaves the tables as they were for all of them. What was skipped is printed at the end.
+If one failing organization must not stop the others, set ``"failing_organizations": "skip"``. PyAirbyte commits nothing
+of a failed read, so with the default, ``fail``, one organization that can't be read leaves the tables unchanged for all
+of them. Skipped organizations are printed at the end.
 
-One DuckDB file, or one schema in PostgreSQL, holds the state of one ``config.json``: give each its own, the schema with
-SCHEMA=name.
+A DuckDB file, or a schema in PostgreSQL, has the state of one ``config.json``. Use a separate one for each, for a
+schema with SCHEMA=name.
 """
 
 import argparse
@@ -41,10 +41,10 @@ CONNECTOR = "source-ravan-calcom"
 
 
 def main() -> None:
-    """Sync once, and print what was new and what could not be read."""
+    """Sync once, and print the number of new bookings, the organizations that could not be read, and new gaps."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", type=Path)
-    parser.add_argument("--json", action="store_true", help="print the rows of organizations as one line of JSON")
+    parser.add_argument("--json", action="store_true", help="print the rows of organizations as JSON on one line")
     arguments = parser.parse_args()
     stopped: list[int] = []
 
@@ -52,15 +52,15 @@ def main() -> None:
         stopped.append(number)
         sys.exit(128 + number)
 
-    # The default end of a process on SIGTERM would leave PyAirbyte's files behind, and the token is in them.
+    # By default, SIGTERM would end the process without removing PyAirbyte's files, which contain the token.
     signal.signal(signal.SIGTERM, stop)
     try:
         config = json.loads(arguments.config.read_text(encoding="utf-8"))
         rows = sync(config, os.environ["DATABASE"], os.environ.get("SCHEMA", SCHEMA))
     except Exception as error:
-        if stopped:  # PyAirbyte raises an error of its own on the way out
+        if stopped:  # PyAirbyte raises another error during the exit
             sys.exit(128 + stopped[0])
-        sys.exit(f"The sync failed; what was in the database is as it was.\n{reason(error)}")
+        sys.exit(f"The sync failed; the database is unchanged.\n{reason(error)}")
     if arguments.json:
         print(json.dumps(rows, default=lambda at: f"{at:%Y-%m-%dT%H:%M:%SZ}"))
         return
@@ -68,27 +68,27 @@ def main() -> None:
     not_read = [row for row in rows if row["error"]]
     # A row keeps its latest gap.
     new_gaps = [row for row in rows if row["gap_found_at"] and row["gap_found_at"] == row["synced_at"]]
-    show(f"Not read: {len(not_read)} of {len(rows)}", {"last_read_at": "Last read", "error": "Why"}, not_read)
+    show(f"Not read: {len(not_read)} of {len(rows)}", {"last_read_at": "Last read", "error": "Reason"}, not_read)
     gap = {"organization_id": "Organization", "gap_from": "From", "gap_to": "To"}
     show(f"New gaps: {len(new_gaps)} of {len(rows)}", gap, new_gaps)
 
 
 def sync(config: Mapping[str, Any], database: str, schema: str = SCHEMA) -> list[dict[str, Any]]:
-    """Sync every stream; once in a process, because PyAirbyte is set up when it is imported.
+    """Sync every stream. Call it once per process, because PyAirbyte is configured when it is imported.
 
     Args:
         config: The connector's settings.
         database: A file for DuckDB, or a URL that begins with ``postgresql://``.
-        schema: Where the tables go in it.
+        schema: The schema for the tables.
 
     Returns:
         A row of ``organizations`` for each organization of the settings.
 
     Raises:
-        SyncError: With the connector's own sentences.
+        SyncError: The sync failed; the message is the connector's, if there is one.
     """
     if Path(database).stem == schema:
-        raise SyncError(f"DuckDB can't tell the file {database} from its schema {schema}: choose another name.")
+        raise SyncError(f"DuckDB can't tell the file {database} from its schema {schema}. Choose another name.")
     with private_pyairbyte() as airbyte, exact_types():
         source = airbyte.get_source(
             CONNECTOR, config=dict(config), local_executable=Path(sys.executable).with_name(CONNECTOR)
@@ -97,7 +97,7 @@ def sync(config: Mapping[str, Any], database: str, schema: str = SCHEMA) -> list
         logging.getLogger(f"airbyte.{CONNECTOR}").addHandler(sentences)
         try:
             source.select_all_streams()
-            # PyAirbyte's own validation prints the token; the connector's does not.
+            # PyAirbyte's validation would print the token; the connector validates the settings without printing it.
             result = source.read(cache=cache_for(database, schema, airbyte), skip_validation=True)
         except airbyte.exceptions.PyAirbyteError as error:
             raise SyncError(sentences.last or reason(error)) from error
@@ -105,17 +105,17 @@ def sync(config: Mapping[str, Any], database: str, schema: str = SCHEMA) -> list
         with engine.connect() as connection:
             found = connection.execute(sqlalchemy.text(f"SELECT * FROM {schema}.organizations"))
             rows = [dict(row) for row in found.mappings()]
-        engine.dispose()  # it holds DuckDB's file
+        engine.dispose()  # closes the DuckDB file
     wanted = {str(org_id).strip().lower() for org_id in config["org_ids"]}
     return [row for row in rows if row["organization_id"].lower() in wanted]
 
 
 class SyncError(Exception):
-    """A sync that failed, in the connector's words."""
+    """The sync failed."""
 
 
 class Sentences(logging.Handler):
-    """Keeps the last error that the connector reported; PyAirbyte's own exception names none."""
+    """Keeps the last error message of the connector, which PyAirbyte's exception lacks."""
 
     last = ""
 
@@ -123,13 +123,13 @@ class Sentences(logging.Handler):
         super().__init__(logging.ERROR)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep it."""
+        """Keep the message."""
         self.last = record.getMessage()
 
 
 @contextmanager
 def private_pyairbyte():
-    """PyAirbyte, quiet, with its files where nobody else can read them: the token is among them."""
+    """Import PyAirbyte without output, with its files in a private directory, because they contain the token."""
     with (
         tempfile.TemporaryDirectory() as private,
         Path(os.devnull).open("w") as nowhere,
@@ -138,7 +138,7 @@ def private_pyairbyte():
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("ignore")
-        # These are read when PyAirbyte is imported.
+        # PyAirbyte reads these when it is imported.
         for name in ("TEMP_DIR", "CACHE_ROOT", "PROJECT_DIR", "LOGGING_ROOT"):
             os.environ[f"AIRBYTE_{name}"] = private
         os.environ.update(AIRBYTE_OFFLINE_MODE="1", DO_NOT_TRACK="1", TMPDIR=private)
@@ -148,10 +148,10 @@ def private_pyairbyte():
 
 
 def cache_for(database: str, schema: str, airbyte):
-    """Where PyAirbyte puts the rows."""
+    """Return PyAirbyte's cache for the database."""
     if not database.startswith("postgresql://"):
         return airbyte.DuckDBCache(db_path=database, schema_name=schema)
-    # PyAirbyte's columns have no zone: without this, the server would turn each time into its own.
+    # PyAirbyte's columns have no zone; without this, the server would convert times to its own zone.
     os.environ["PGTZ"] = "UTC"
     url = urlsplit(database)
     return airbyte.caches.PostgresCache(
@@ -165,7 +165,7 @@ def cache_for(database: str, schema: str, airbyte):
 
 
 def reason(error: BaseException) -> str:
-    """The innermost cause, in its own words."""
+    """Return the message of the innermost cause."""
     if isinstance(error, KeyError):
         return f"{error.args[0]} is missing."
     inner = getattr(error, "orig", None) or getattr(error, "original_exception", None)
@@ -175,7 +175,7 @@ def reason(error: BaseException) -> str:
 
 
 def show(title: str, columns: Mapping[str, str], rows: list[Mapping[str, Any]]) -> None:
-    """Print the rows, if there are any."""
+    """Print the rows as a table, if there are any."""
     if rows:
         table = Table(*columns.values(), title=f"{title} organizations")
         for row in rows:

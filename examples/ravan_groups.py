@@ -1,4 +1,4 @@
-"""Splits organizations into groups that stay the same; airflow_dag.py and dagster_groups.py import it."""
+"""Splits organizations into stable groups; airflow_dag.py and dagster_groups.py import it."""
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,13 +10,13 @@ GAP = ("organization_id", "gap_from", "gap_to")
 
 
 def group_of(org_id: str, count: int) -> str:
-    """Return an organization's group, one of ``count``. It depends on the ID alone, so adding one moves no other."""
+    """Return an organization's group, one of ``count``. It depends only on the ID, so adding one moves no other."""
     digest = hashlib.sha256(org_id.strip().lower().encode()).digest()
     return f"group_{int.from_bytes(digest, 'big') % count}"
 
 
 def grouped(org_ids: Iterable[str], count: int) -> dict[str, list[str]]:
-    """Return the organizations of each group, without the groups that have none."""
+    """Return the organizations of each group, without empty groups."""
     groups: dict[str, list[str]] = {}
     for org_id in org_ids:
         groups.setdefault(group_of(org_id, count), []).append(org_id)
@@ -24,7 +24,7 @@ def grouped(org_ids: Iterable[str], count: int) -> dict[str, list[str]]:
 
 
 def home_of(group: str, database: str) -> tuple[str, str]:
-    """Return the database and the schema that hold a group's bookings and its state.
+    """Return the database and the schema of a group's bookings and state.
 
     Args:
         group: The group's name.
@@ -35,7 +35,7 @@ def home_of(group: str, database: str) -> tuple[str, str]:
 
 
 def summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Summarize the rows of the stream ``organizations`` after a sync: what came, what was skipped, and new gaps."""
+    """Summarize the rows of ``organizations`` after a sync: delivered bookings, skipped organizations, new gaps."""
     skipped = [row for row in rows if row["error"]]
     # A row keeps its latest gap.
     new_gaps = [row for row in rows if row["gap_found_at"] and row["gap_found_at"] == row["synced_at"]]

@@ -1,4 +1,4 @@
-"""The installed command as a process, against the sandbox over real HTTP."""
+"""Runs the installed command as a process that reads from the sandbox over HTTP."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ COMMAND = Path(sys.executable).with_name("source-ravan-calcom")
 
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
-# Who was started in the background of a script ignores SIGINT, and would hand that on to the processes under test.
+# A process started in the background of a script ignores SIGINT, and processes that it starts inherit this.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 PROCESS_SECONDS = 300
-"""Longer would be a hang; the fault matrix's read waits out every retry on purpose."""
+"""A run that takes longer counts as a hang. The read of the fault matrix waits for every retry."""
 
 RESULT_COLUMNS = list(json.loads((SCHEMAS / "organizations.json").read_text())["properties"])
 
@@ -35,7 +35,7 @@ BOTH = ("appointments", "organizations")
 
 @dataclass
 class Output:
-    """What one run of the command printed, and how it ended."""
+    """The exit code and the output of one run of the command."""
 
     code: int
     stdout: str
@@ -60,7 +60,7 @@ class Output:
 
     @property
     def results(self) -> dict[str, dict[str, Any]]:
-        """The rows of ``organizations``, each of them once, by its ID; the CDK prints no nulls."""
+        """The rows of ``organizations`` by ID, with the nulls that the CDK omits; each ID must appear once."""
         rows = [{**dict.fromkeys(RESULT_COLUMNS), **row} for row in self.records("organizations")]
         by_id = {row["organization_id"]: row for row in rows}
         assert len(by_id) == len(rows)
@@ -71,7 +71,7 @@ class Output:
         return self.of("STATE")
 
     def last_state(self, stream: str = "appointments") -> dict[str, Any]:
-        """The stream's own part of the last state that was printed for it."""
+        """The content of the stream's last state."""
         states = [state["stream"] for state in self.states]
         return [each["stream_state"] for each in states if each["stream_descriptor"]["name"] == stream][-1]
 
@@ -101,26 +101,26 @@ class Output:
         return [log["message"] for log in self.of("LOG") if log["level"] == level]
 
     @property
-    def said(self) -> str:
-        """All that was printed for people."""
+    def text(self) -> str:
+        """Standard output and standard error."""
         return self.stdout + self.stderr
 
 
 class Connector:
-    """Runs the command with files in a directory of its own.
+    """Runs the command.
 
     Args:
-        directory: Where they are.
-        url: The sandbox's.
-        altered: Python code that is run before the command, in the same process; for what no setting can bring about.
+        directory: The directory for its settings, catalogs and states.
+        url: The sandbox's URL.
+        prelude: Python code that runs before the command in the same process, for conditions that no setting can cause.
     """
 
-    def __init__(self, directory: Path, url: str, altered: str = "") -> None:
+    def __init__(self, directory: Path, url: str, prelude: str = "") -> None:
         self.directory = directory
         self.url = url
         self._command = [str(COMMAND)]
-        if altered:
-            self._command = [sys.executable, "-c", f"{altered}\nfrom source_ravan_calcom import main; main.run()"]
+        if prelude:
+            self._command = [sys.executable, "-c", f"{prelude}\nfrom source_ravan_calcom import main; main.run()"]
 
     def config(self, *org_ids: str, **settings: Any) -> Path:
         return self.write("config", {"access_token": TOKEN, "org_ids": org_ids, "api_url": self.url, **settings})
@@ -175,7 +175,7 @@ class Connector:
         environment: dict[str, str] | None = None,
         **options: Any,
     ) -> Output:
-        """Run a verb to its end; ``options`` are those of :meth:`arguments`."""
+        """Run a verb and wait for its end; ``options`` are passed to :meth:`arguments`."""
         done = subprocess.run(
             [*self.arguments(verb, config, **options), *more],
             capture_output=True,
@@ -198,7 +198,7 @@ class Connector:
 
 @pytest.fixture
 def sandbox():
-    """The sample accounts, for this test alone."""
+    """A sandbox with the sample accounts, for one test."""
     return Sandbox.with_sample_accounts()
 
 

@@ -1,7 +1,7 @@
-"""Airbyte's platform and a destination: jobs, attempts, checks, committed states, and what a person sees.
+"""A model of Airbyte's platform and a destination: jobs, attempts, checks, committed states, and displayed errors.
 
-After a failed job or attempt the platform runs ``check`` before the next attempt, and a check that fails ends the job.
-It shows the first error trace of an attempt, by time, and no other; whether it tries again follows that one, too.
+After a failed job or attempt, the platform runs ``check`` before the next attempt. If the check fails, the job ends.
+Of an attempt, the platform shows only the first error trace by time, which also decides whether it retries.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from integration_tests.conftest import Connector, Output
 
 SHOWN_LENGTH = 50_000
-"""Characters of a trace's message that the platform keeps."""
+"""The number of characters of a trace's message that the platform keeps."""
 
 FAILED_CHECK = (
     "Checking source connection failed - please review this connection's configuration to prevent future syncs from "
@@ -26,7 +26,7 @@ STATE_BYTES = 10 * 1024 * 1024
 """The platform's limit for the states of all streams of a connection."""
 
 ATTEMPTS = 3
-"""Of one job; the platform's own number is larger."""
+"""Attempts per job; the platform makes more."""
 
 PRIMARY_KEYS = {"appointments": ("organization_id", "id"), "organizations": ("organization_id",)}
 
@@ -38,10 +38,10 @@ class Job:
     """One scheduled sync.
 
     Attributes:
-        checks: What each check of it printed.
-        reads: What each attempt of it printed.
-        succeeded: How it ended.
-        shown: What a person reads about the failure; empty if there is none.
+        checks: The output of each check.
+        reads: The output of each attempt.
+        succeeded: Whether the last attempt succeeded.
+        shown: The displayed message of the failure, empty if there is none.
     """
 
     checks: list[Output] = field(default_factory=list)
@@ -51,25 +51,25 @@ class Job:
 
 
 def first_error(output: Output) -> dict[str, Any] | None:
-    """The error that decides about an attempt: the first one by time."""
+    """The first error trace by time, which the platform uses."""
     traces = [trace for trace in output.of("TRACE") if trace["type"] == "ERROR"]
     return min(traces, key=lambda trace: trace["emitted_at"])["error"] if traces else None
 
 
 def shown(message: str) -> str:
-    """A message as the web app shows it: cut, and with its line breaks collapsed."""
+    """Shorten a message and collapse its line breaks, as the web app does."""
     return " ".join(message[:SHOWN_LENGTH].split())
 
 
 class Connection:
-    """One connection: its settings, its state, and its tables, merged by primary key or overwritten.
+    """One connection: its settings, its state, and its tables, which are merged by primary key.
 
     Args:
         connector: The command.
         org_ids: The organizations.
-        streams: The streams that are selected.
-        catalog: The rest of each stream's configuration, as :meth:`Connector.catalog` takes it.
-        settings: More of the connector's settings.
+        streams: The selected streams.
+        catalog: Further arguments of :meth:`Connector.catalog`.
+        settings: Further settings of the connector.
     """
 
     def __init__(
@@ -92,12 +92,12 @@ class Connection:
         return self.tables["appointments"]
 
     def remembered(self, stream: str = "appointments") -> dict[str, Any]:
-        """The part of the state that a stream keeps by organization."""
+        """The stream's state of each organization."""
         [state] = [each["stream"] for each in self.state if each["stream"]["stream_descriptor"]["name"] == stream]
         return state["stream_state"]["organizations"]
 
     def sync(self, **changed: Any) -> Output:
-        """One read, and what the destination commits of it."""
+        """Run one read, and commit its output as a destination does."""
         self.settings.update(changed)
         output = self.connector.run("read", self._config(), state=self.state, streams=self.streams, **self.catalog)
         left = self.take(output.stdout)
@@ -106,11 +106,11 @@ class Connection:
         return output
 
     def check(self) -> Output:
-        """One check."""
+        """Run one check."""
         return self.connector.run("check", self._config())
 
     def job(self, **changed: Any) -> Job:
-        """One scheduled sync, as the platform runs it."""
+        """Run one scheduled sync, as the platform does."""
         self.settings.update(changed)
         job = Job()
         for _ in range(ATTEMPTS):
@@ -130,10 +130,10 @@ class Connection:
         return job
 
     def take(self, stdout: str) -> list[dict[str, Any]]:
-        """Commit what a destination may: of whole lines, the records that a state follows, and that state.
+        """Commit each state and the records before it; ignore an incomplete line.
 
         Returns:
-            The records that no state followed.
+            The records without a state after them.
         """
         waiting: list[dict[str, Any]] = []
         for line in stdout.splitlines(keepends=True):
@@ -160,6 +160,6 @@ class Connection:
             row = record["data"]
             key = tuple(row[name] for name in PRIMARY_KEYS[record["stream"]])
             table = self.tables[record["stream"]]
-            # A deduplicating destination keeps the newest version, by the cursor.
+            # A deduplicating destination keeps the version with the latest cursor.
             if key not in table or row["synced_at"] >= table[key]["synced_at"]:
                 table[key] = row

@@ -1,4 +1,4 @@
-"""dbt, and a copy of the package to run it in."""
+"""Runs dbt in a copy of the package."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from integration_tests.tree import ROOT
 
 
 class Dbt:
-    """The package, copied out of the repository.
+    """A copy of the dbt package outside the repository.
 
     Args:
-        directory: Where to copy it.
-        environment: The variables that its profiles read.
+        directory: The directory of the copy.
+        environment: The environment variables that its profiles read.
     """
 
     def __init__(self, directory: Path, **environment: str) -> None:
@@ -26,7 +26,7 @@ class Dbt:
         self._environment = {**ENVIRONMENT, "DBT_SEND_ANONYMOUS_USAGE_STATS": "false", **environment}
 
     def run(self, *arguments: str) -> str:
-        """Run a command that has to end well; what it printed."""
+        """Run a dbt command that must succeed, and return its standard output."""
         done = subprocess.run(
             [self._bin / "dbt", "--no-use-colors", *arguments],
             cwd=self.directory,

@@ -1,4 +1,4 @@
-"""Environments of tools that can't share the tests' own."""
+"""Environments for tools that can't share the one of the tests."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def _make(name: str) -> subprocess.CompletedProcess[str]:
 
 
 def require_environment(name: str) -> Path:
-    """The directory of the commands of ``requirements/NAME.txt``, made when it is first needed.
+    """Make the environment of ``requirements/NAME.txt`` if it does not exist, and return its directory of commands.
 
-    Where it can't be made, as without a network, the test is skipped, except in CI.
+    If it can't be made, for example without a network, the test is skipped; in CI it fails.
     """
     made = _make(name)
     if made.returncode and not os.environ.get("CI"):

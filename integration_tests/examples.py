@@ -1,4 +1,4 @@
-"""The examples as their readers have them: copied out of the repository, and run by the commands in their headers."""
+"""Runs the examples as users do: copied out of the repository, with the commands in their headers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
 COMMANDS = Path(sys.executable).parent
 
-# `pip` of the headers: everything that it names is installed here, in a version that it allows.
+# `pip` in the headers: checks that each named package is installed here in an allowed version.
 PIP = f"""#!{sys.executable}
 import os, sys
 from importlib.metadata import metadata, version
@@ -36,11 +36,11 @@ for name in named:
     assert requirement.specifier.contains(version(requirement.name)), requirement
 """
 
-# `docker` of the headers: the image under test, on the host's network, where the sandbox is. An image of somebody else
-# can't be pulled; DESTINATION_COMMAND, if there is one, runs in its place.
+# `docker` in the headers: runs the image under test on the host's network, where the sandbox is. Images of destinations
+# can't be pulled, so DESTINATION_COMMAND runs in their place.
 DOCKER = f"""#!/usr/bin/env bash
 echo "$@" >> "$(dirname "$0")/containers.log"
-PATH=${{PATH#*:}}  # not this one
+PATH=${{PATH#*:}}  # without this script
 arguments=() rest=() image=
 for argument in "$@"; do
   if [ -n "$image" ]; then rest+=("$argument"); continue; fi
@@ -57,7 +57,7 @@ exec {CONTAINER} "${{arguments[@]}}" "${{rest[@]}}"
 
 
 def header(name: str) -> str:
-    """What stands at the top of an example: its docstring, or its comments."""
+    """The text at the top of an example: its docstring or its comments."""
     text = (EXAMPLES / name).read_text()
     if name.endswith(".py"):
         return text.split('"""')[1]
@@ -71,32 +71,32 @@ def commands(name: str) -> list[str]:
     return [line.strip() for line in header(name).splitlines() if line.startswith("    ")]
 
 
-class Reader:
-    """Somebody who has copied examples into a directory of theirs and runs them there."""
+class Example:
+    """A directory with copies of examples, and with stand-ins for pip, docker and podman."""
 
     def __init__(self, directory: Path, *names: str) -> None:
         self.directory = directory
         directory.mkdir(exist_ok=True)
         for name in names:
             shutil.copy(EXAMPLES / name, directory)
-        # They hold secrets, and nobody else needs to enter.
+        # The files contain secrets.
         directory.chmod(0o700)
         self.tools = directory.parent / "tools"
         self.tools.mkdir(exist_ok=True)
         self.tool("pip", PIP)
-        # Both, so that it does not matter which of them works here.
+        # Both, because an example uses whichever of them works.
         self.tool("docker", DOCKER)
         self.tool("podman", DOCKER)
 
     def tool(self, name: str, script: str) -> Path:
-        """Put a command before all others on the reader's path."""
+        """Make a command that comes before all others on the examples' PATH."""
         file = self.tools / name
         file.write_text(script)
         file.chmod(file.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
         return file
 
     def start(self, command: str, output: int | IO[str] = subprocess.PIPE, **environment: str) -> subprocess.Popen[str]:
-        """Start a command line in the reader's directory."""
+        """Start a command line in the directory."""
         path = os.pathsep.join((str(self.tools), str(COMMANDS), ENVIRONMENT["PATH"]))
         return subprocess.Popen(
             ["bash", "-c", command],
@@ -109,7 +109,7 @@ class Reader:
         )
 
     def run(self, command: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run a command line in the reader's directory to its end."""
+        """Run a command line in the directory and wait for its end."""
         process = self.start(command, **environment)
         stdout, stderr = process.communicate(timeout=300)
         return subprocess.CompletedProcess(command, process.returncode, stdout, stderr)

@@ -1,4 +1,4 @@
-"""The fault matrix: how each of the sandbox's faults ends, and one run of the command that meets them all."""
+"""The fault matrix: the expected outcome of each fault of the sandbox, and one run of the command with all of them."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from integration_tests.conftest import BOTH, Connector
 from sandbox import FAULTS, Sandbox, generated, serving
 
 ONCE, TWICE, RETRIED = "once", "twice", "retried"
-"""How often a request is sent; twice, with a lower limit, if the API may have refused the limit."""
+"""How often a request is sent. If the API may have refused the limit, it is sent twice, then with a lower one."""
 
 
 @dataclass(frozen=True)
 class Expected:
-    """How a fault that lasts ends: whom it is for, whether it is asked again, its kind, and what its sentence says."""
+    """The outcome of a permanent fault: failure type, number of requests, kind of failure, and part of its sentence."""
 
     failure_type: str
-    asked: str
+    requests: str
     kind: str
     sentence: str
 
@@ -100,7 +100,7 @@ LASTING = {
     "drip-chunks": Expected(TRANSIENT, RETRIED, "unreachable", "the response did not end in time"),
     "endless-continue": Expected(TRANSIENT, RETRIED, "unreachable", "the response did not end in time"),
 }
-"""Faults that meet every request, and fail their organization."""
+"""Faults of every request, which fail their organization."""
 
 LIMITED = (
     "rate-limited",
@@ -109,25 +109,25 @@ LIMITED = (
     "rate-limited-zero",
     "rate-limited-not-connected",
 )
-"""Refusals that concern the whole connection: they pass after two requests, and nobody fails of them."""
+"""Rate limits. They end after two requests and fail no organization."""
 
 PASSING = ("calcom-error", "internal-error", "html", "cut", "reset", "bad-gateway")
-"""Faults that meet the first request of an organization of their own as well."""
+"""Faults that also occur only once, for the first request of another organization."""
 
 ODD = ("lone-surrogate",)
-"""Odd answers that are delivered, with a warning."""
+"""Unusual responses that are delivered with a warning."""
 
 ELSEWHERE = {"unauthorized", "unauthorized-grpc", "unauthorized-code", "rate-limited-day"}
-"""Faults that end a whole sync, which have tests of their own."""
+"""Faults that end the whole sync, which have their own tests."""
 
 HEALTHY_ROWS = 20
 
 HEALTHY = ("healthy-1", "healthy-2", *(f"passing-{name}" for name in PASSING), *LIMITED)
-"""The organizations that are delivered whole; one of each fault in ``ODD`` comes on top."""
+"""The organizations that are delivered completely, in addition to one for each fault in ``ODD``."""
 
 
 def _sandbox() -> Sandbox:
-    """One organization a fault, one a passing fault, and two that are well."""
+    """A sandbox with an organization per fault, one per temporary fault, and two without faults."""
     served = Sandbox()
     for name in [*LASTING, *HEALTHY, *ODD]:
         served.put(generated(name, HEALTHY_ROWS, len(name), datetime.now(timezone.utc)))
@@ -137,16 +137,16 @@ def _sandbox() -> Sandbox:
     return served
 
 
-HURRIED = """
+SHORT_TIMEOUTS = """
 from dataclasses import replace
 from source_ravan_calcom.ravan import client
 client.READ = replace(client.READ, read=3, response=4.5)
 """
-"""A read that waits a tenth as long for a response: five tries at one that never ends would take minutes."""
+"""Timeouts a tenth as long: five tries of a response that never ends would take minutes."""
 
 
 class Background:
-    """One run of the command against all faults, begun at once and waited for when it is asked about."""
+    """One run of the command with all faults. It starts at once, and ``output`` waits for its end."""
 
     def __init__(self, verb: str, directory) -> None:
         self.sandbox = _sandbox()
@@ -155,7 +155,7 @@ class Background:
 
     def _serve_and_run(self, verb, directory) -> None:
         with serving(self.sandbox) as url:
-            connector = Connector(directory, url, HURRIED if verb == "read" else "")
+            connector = Connector(directory, url, SHORT_TIMEOUTS if verb == "read" else "")
             self.host = url.removeprefix("http://")
             config = connector.config(*self.sandbox.accounts, num_workers=50)
             self._output = connector.run(verb, config, mode="incremental", streams=BOTH)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs the commands of the READMEs as a newcomer does: in a bare clone, in a directory with spaces in its path, with a
-# virtual environment of its own. Prints how long each took.
+# Runs the commands of the READMEs in a new clone, in a path with spaces, with a new virtual environment. Prints how long
+# each of them took.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 work=$(mktemp -d)
@@ -8,7 +8,7 @@ trap 'rm -rf "$work"' EXIT
 clone="$work/a fresh clone"
 git clone --quiet "$root" "$clone"
 if [ -e "$root/.image" ]; then
-  ln -s "$root/.image" "$clone/.image" # the base image, where it can't be pulled
+  ln -s "$root/.image" "$clone/.image" # the base image, if it can't be pulled
 fi
 chmod 755 "$work" # the image reads the directory as another user
 python3 "$clone/integration_tests/snippets.py" "$clone"

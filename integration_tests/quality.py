@@ -1,10 +1,10 @@
-"""Runs Airbyte's quality checks; the interpreter is that of `scripts/environment qa`.
+"""Runs Airbyte's quality checks, with the interpreter of `scripts/environment qa`.
 
-usage: quality.py checks             every check, over a tree laid out as Airbyte's repository, in the working directory
-       quality.py artifacts IMAGE    what its registry would publish of this metadata.yaml and image
+usage: quality.py checks             run every check; the working directory has the layout of Airbyte's repository
+       quality.py artifacts IMAGE    generate the registry's entries for this metadata.yaml and image
 
-What the checks look up online is answered here. Writes found.json: check → [status, message], or the registry's
-entries.
+Lookups on the web are replaced by fixed results. The outcome is written to found.json: check → [status, message], or
+the registry's entries.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ METADATA = Path("airbyte-integrations/connectors") / NAME / "metadata.yaml"
 
 
 def get(url: str, **_: Any) -> SimpleNamespace:
-    """Answer a GET: the connector isn't on Airbyte's main branch yet, and every link of the page leads somewhere."""
+    """Replace `requests.get`: every URL exists except the connector's files on Airbyte's main branch."""
     found = "raw.githubusercontent.com/airbytehq/airbyte/master" not in url
     return SimpleNamespace(ok=found, status_code=200 if found else 404, text="")
 
@@ -49,7 +49,7 @@ def checks() -> dict[str, tuple[str, str]]:
 
 
 def artifacts(image: str) -> dict[str, Any]:
-    """What the generator of registry entries writes, and what its own validators say of it."""
+    """The generated registry entries, and the errors of the generator and its validators."""
     result = generate.generate_version_artifacts(
         METADATA, image, Path("artifacts"), Path(), with_sbom=False, with_github_lookup=False
     )
@@ -59,6 +59,6 @@ def artifacts(image: str) -> dict[str, Any]:
 
 if __name__ == "__main__":
     commands: dict[str, Callable[..., dict[str, Any]]] = {"checks": checks, "artifacts": artifacts}
-    with contextlib.redirect_stdout(io.StringIO()):  # its validators print
+    with contextlib.redirect_stdout(io.StringIO()):  # the validators print
         found = commands[sys.argv[1]](*sys.argv[2:])
     Path("found.json").write_text(json.dumps(found))

@@ -1,7 +1,7 @@
 """Run the commands of the READMEs exactly as printed: ``python3 snippets.py CLONE``.
 
-``newcomer.sh`` runs them in a fresh clone, ``test_snippets.py`` in a copy that borrows the tests' environment. A
-command that fails ends the walk. Needs nothing but Python itself, as a newcomer has it.
+``newcomer.sh`` runs them in a new clone, ``test_snippets.py`` in a copy that uses the tests' environment. The first
+command that fails ends the run. Only the standard library is needed.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from pathlib import Path
 PAGES = ("README.md", "sandbox/README.md")
 
 WITHOUT_MAKE = "python3 -m venv .venv"
-"""The first line of a block that is left out: it would replace the environment that the other blocks use."""
+"""The first line of a block that is skipped, because it would replace the environment of the other blocks."""
 
 SECONDS = 900
-"""Longer is a hang; the first build of the image takes minutes."""
+"""A command that takes longer counts as a hang; the first build of the image takes minutes."""
 
 UNAVAILABLE = 69
 """The exit code of ``scripts/test-image`` if no image can be built."""
 
-NOT_OURS = ("PYTHONDONTWRITEBYTECODE", "VENV", "CONFIG", "DATABASE", "MAKEFLAGS", "MAKELEVEL", "MFLAGS")
-"""Variables of a ``make`` that runs this."""
+DROPPED = ("PYTHONDONTWRITEBYTECODE", "VENV", "CONFIG", "DATABASE", "MAKEFLAGS", "MAKELEVEL", "MFLAGS")
+"""Variables that a calling ``make`` may have set."""
 
 
 def blocks(page: Path) -> list[tuple[str, str]]:
@@ -38,7 +38,7 @@ def blocks(page: Path) -> list[tuple[str, str]]:
 
 
 class Walk:
-    """A walk through the blocks of the pages, in one clone.
+    """Runs the blocks of the pages in one clone.
 
     Args:
         clone: The directory.
@@ -49,14 +49,14 @@ class Walk:
         self._clone = clone
         self._has_image = has_image
         self._stack = ExitStack()
-        self._environment = {name: value for name, value in os.environ.items() if name not in NOT_OURS}
-        # Port 8090 may be taken, by somebody who is trying the sandbox.
+        self._environment = {name: value for name, value in os.environ.items() if name not in DROPPED}
+        # Port 8090 may be in use by another sandbox.
         self._environment["PORT"] = "0"
-        # `docker` is whichever of docker and podman works here, on the host's network, where the sandbox is.
+        # `docker` runs whichever of docker and podman works, on the host's network, where the sandbox is.
         self._environment["PATH"] = os.pathsep.join([str(clone / "scripts" / "shims"), os.environ["PATH"]])
 
     def all(self) -> Iterator[str]:
-        """Run every block; yields what was run, and how long it took.
+        """Run every block, and yield a line with its first command and duration.
 
         Raises:
             AssertionError: A command failed.
@@ -66,7 +66,7 @@ class Walk:
                 for language, text in blocks(self._clone / page):
                     began = time.monotonic()
                     ran = self._run(language, text)
-                    outcome = f"{time.monotonic() - began:.0f} s" if ran else "left out"
+                    outcome = f"{time.monotonic() - began:.0f} s" if ran else "skipped"
                     yield f"{page}: {text.splitlines()[0]} … {outcome}"
 
     def _run(self, language: str, text: str) -> bool:
@@ -87,7 +87,7 @@ class Walk:
         return True
 
     def _save_settings(self, text: str) -> None:
-        """Save them as the page says, see that the connector takes them, and let the sandbox stand in for Ravan."""
+        """Save the settings of the page, check that they are valid, then replace Ravan's URL with the sandbox's."""
         file = self._clone / "config.json"
         file.write_text(text, encoding="utf-8")
         parse = "from source_ravan_calcom.config import Config, load; Config.parse(load('config.json'))"
@@ -97,7 +97,7 @@ class Walk:
         file.write_text(json.dumps(json.loads(text) | served), encoding="utf-8")
 
     def _serve(self) -> None:
-        """Start the sandbox, and leave it running until the walk ends."""
+        """Start the sandbox, and leave it running until the last block has run."""
         process = subprocess.Popen(
             ["make", "--no-print-directory", "sandbox"],
             cwd=self._clone,
@@ -107,11 +107,11 @@ class Walk:
             text=True,
             start_new_session=True,
         )
-        self._stack.enter_context(process)  # waits for it
+        self._stack.enter_context(process)  # waits for its end
         self._stack.callback(os.killpg, process.pid, signal.SIGTERM)
         assert process.stdout
         for line in process.stdout:
-            if " run --rm " in line:  # its last
+            if " run --rm " in line:  # the last line of its output
                 return
         raise AssertionError("the sandbox ended")
 
@@ -131,7 +131,7 @@ class Walk:
 
 
 def why_no_image(clone: Path) -> str:
-    """The reason why no image can be built here; empty if one can."""
+    """The reason why no image can be built here, empty if one can."""
     done = subprocess.run([clone / "scripts" / "test-image"], capture_output=True, text=True, check=False)
     if done.returncode == UNAVAILABLE and not os.environ.get("CI"):
         return done.stdout.strip()
@@ -140,10 +140,10 @@ def why_no_image(clone: Path) -> str:
 
 
 def walk_through(clone: Path) -> None:
-    """Run every block, and print what was run."""
+    """Run every block and print its line."""
     no_image = why_no_image(clone)
     if no_image:
-        print(f"Without the image, because {no_image}.")  # noqa: T201  a walk is a program
+        print(f"Without the image, because {no_image}.")  # noqa: T201  this is a program
     for line in Walk(clone, not no_image).all():
         print(line, flush=True)  # noqa: T201
 

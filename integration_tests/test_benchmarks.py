@@ -1,4 +1,4 @@
-"""The benchmarks measure what they say: contenders read every row, and the connector what can be reached."""
+"""Tests of the benchmarks: contenders read every row, and the connector every booking that can be reached."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from sandbox import serving as serving_sandbox
     [runs.OURS, runs.OURS_INCREMENTAL, runs.LOWCODE, runs.LOWCODE_INCREMENTAL, runs.FLOOR, runs.BARE],
     ids=lambda contender: contender.name,
 )
-def test_every_contender_reads_every_row(contender):
+def test_each_contender_reads_every_row(contender):
     with serving(Service(7)) as url:
         run = runs.run(contender, url, organizations=3, rows=7)
     assert run.rows == 21
     assert run.cpu > 0
 
 
-def test_a_contender_that_loses_rows_is_not_measured():
-    with serving(Service(7)) as url, pytest.raises(RuntimeError, match="printed 7 rows, not 8"):
+def test_a_contender_with_missing_rows_is_not_measured():
+    with serving(Service(7)) as url, pytest.raises(RuntimeError, match="printed 7 rows instead of 8"):
         runs.run(runs.OURS, url, organizations=1, rows=8)
 
 
@@ -43,40 +43,40 @@ def test_a_contender_that_fails_is_not_measured():
             runs.run(runs.BARE, url, organizations=1, rows=7)
 
 
-def test_a_contender_is_stopped_when_its_time_is_over():
+def test_a_contender_is_stopped_after_its_time_limit():
     with serving(Service(7, delay=600)) as url:
-        done = runs.attempt(runs.BARE, url, organizations=1, patience=1)
+        done = runs.attempt(runs.BARE, url, organizations=1, timeout=1)
     assert (done.code, done.wall, done.organizations) == (-9, 1, 0)
 
 
 def ask(endpoint: Endpoint, number: int, status: str = "") -> tuple[bytes, dict]:
-    """The status line and the body of the server's answer for an organization."""
+    """The status line and the body of the server's response for an organization."""
     target = f"GET /?org_id={number:036}&status={status} HTTP/1.1" if number else "GET /counts HTTP/1.1"
-    head, _, body = endpoint.answer(target.encode())[0].partition(b"\r\n\r\n")
+    head, _, body = endpoint.respond(target.encode())[0].partition(b"\r\n\r\n")
     return head.split(b"\r\n")[0], orjson.loads(body)
 
 
-def test_the_server_has_other_rows_in_every_window():
+def test_the_server_sends_different_rows_in_each_window():
     endpoint = Endpoint(Service(200))
     rows = [row for status in WINDOWS for row in ask(endpoint, 7, status.decode())[1]["data"]["appointments"]]
     assert len({row["id"] for row in rows}) == 1200
     assert {row["organization_id"] for row in rows} == {f"{7:036}"}
 
 
-def test_the_servers_failing_organizations_fail_for_good():
+def test_failing_organizations_of_the_server_never_recover():
     endpoint = Endpoint(Service(1, failing_every=3))
     lines = [ask(endpoint, number)[0] for number in (1, 3, 3, 4, 6)]
     good, bad = b"HTTP/1.1 200 OK", b"HTTP/1.1 502 Bad Gateway"
     assert lines == [good, bad, bad, good, bad]
 
 
-def test_the_server_limits_and_counts():
+def test_the_server_refuses_requests_over_its_limit_and_counts_them():
     endpoint = Endpoint(Service(1, limit="FixedWindow", limits={"requests": 2, "seconds": 3600}))
     assert [ask(endpoint, 1)[0].split()[1] for _ in range(3)] == [b"200", b"200", b"429"]
     assert ask(endpoint, 0)[1] == {"allowed": 2, "refused": 1}
 
 
-def test_the_field_is_measured_from_outside(monkeypatch):
+def test_both_connectors_are_measured_from_outside_their_processes(monkeypatch):
     monkeypatch.setattr(field, "REQUESTS", 24)
     rows = [field.under(field.LIMITS[0], "seconds", reader) for reader in field.READERS]
     assert [row[0] for row in rows] == ["this connector", "low-code manifest"]
@@ -84,31 +84,31 @@ def test_the_field_is_measured_from_outside(monkeypatch):
 
 
 @pytest.mark.parametrize(("limited", "ideal"), [*zip(field.LIMITS, (29, 29.9, 30), strict=True)])
-def test_the_ideal_is_what_the_limit_demands(limited, ideal):
+def test_the_ideal_duration_follows_from_the_limit(limited, ideal):
     assert limited.ideal(600) == ideal
 
 
-def test_an_unchanged_sync_goes_on_from_the_first_ones_state(capsys):
+def test_an_unchanged_sync_starts_from_the_state_of_the_first_one(capsys):
     field.memory(organizations=2)
     assert "unchanged" in capsys.readouterr().out
 
 
 @pytest.fixture(scope="module")
 def four_days():
-    """A part of the simulated month, measured once."""
+    """Measure the first four days of the simulated month."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(coverage, "DAYS", 4)
         return coverage.measured(150), coverage.reachable(150)
 
 
-def test_the_connector_reaches_what_the_filters_reach(four_days):
+def test_the_connector_delivers_every_booking_that_the_filters_show(four_days):
     month, reachable = four_days
     assert month.ours == reachable
-    assert (month.ours.landed, month.ours.true) == (1, 1)
-    assert (month.plain.landed, month.plain.true, month.plain.visible) == (0, 0, 0)
+    assert (month.ours.delivered, month.ours.true) == (1, 1)
+    assert (month.plain.delivered, month.plain.true, month.plain.visible) == (0, 0, 0)
 
 
-def test_no_claim_is_false_and_nothing_is_warned_of_while_everything_lands(four_days):
+def test_no_claim_is_false_and_no_warning_is_logged_if_all_bookings_are_delivered(four_days):
     proof = four_days[0].proof
     assert proof.claims > 10_000
     assert (proof.syncs, proof.warned, proof.gaps) == (4 * 24, 0, [])
@@ -118,8 +118,8 @@ def test_no_claim_is_false_and_nothing_is_warned_of_while_everything_lands(four_
 START = datetime(2026, 3, 1, tzinfo=timezone.utc)
 
 
-def sync_that_claims(**columns) -> Sync:
-    """A sync whose organization is covered as told, with nothing bounded where nothing is told."""
+def sync_with_claims(**columns) -> Sync:
+    """A sync whose organization has these coverage columns; bounds that are not given are null."""
     bounds = dict.fromkeys(("covered_from", "covered_until", "gap_from", "gap_to"))
     return Sync(organization={"coverage": "partial", "requests": 5, **bounds, **columns}, warnings=["a gap"])
 
@@ -142,19 +142,19 @@ def test_a_false_claim_is_counted(columns, false, inside):
     month.made.add(booking.uid)
     booking.status = "cancelled"
     table = {booking.uid: "accepted"}
-    proof.take(sync_that_claims(**columns), month, table)
+    proof.take(sync_with_claims(**columns), month, table)
     proof.end(month, table, START + timedelta(days=2))
     assert (proof.false, proof.inside, proof.outside) == (false, inside, 1 - inside)
     assert (proof.warned_share, len(proof.gaps)) == (1, int("gap_from" in columns))
 
 
-def test_nothing_is_claimed_where_coverage_is_unknown():
+def test_unknown_coverage_makes_no_claim():
     month, proof = Month(0), Proof()
-    proof.take(sync_that_claims(coverage="unknown"), month, {})
+    proof.take(sync_with_claims(coverage="unknown"), month, {})
     assert (proof.claims, proof.false) == (0, 0)
 
 
-def test_the_warnings_of_a_sync_are_counted_and_its_state_is_kept(sandbox):
+def test_warnings_of_a_sync_are_counted_and_its_state_is_kept(sandbox):
     with serving_sandbox(sandbox) as url:
         org_id = next(iter(sandbox.accounts))
         connection = coverage.Connection({"access_token": TOKEN, "org_ids": [org_id], "api_url": url})
@@ -164,14 +164,14 @@ def test_the_warnings_of_a_sync_are_counted_and_its_state_is_kept(sandbox):
         assert not connection.sync().warnings
 
 
-def test_the_chart_shows_both_shares_and_follows_light_and_dark(tmp_path):
-    shares = coverage.Coverage(landed=1.0, true=0.9, visible=0.5)
+def test_the_chart_shows_both_shares_in_a_light_and_a_dark_theme(tmp_path):
+    shares = coverage.Coverage(delivered=1.0, true=0.9, visible=0.5)
     nothing = coverage.Coverage(0, 0, 0)
     months = {size: Measured(shares, Proof(syncs=10, warned=size // 100), nothing) for size in (20, 400)}
     coverage.draw(months, tmp_path / "chart.svg")
     elements = list(ElementTree.parse(tmp_path / "chart.svg").iter())
     full = BOTTOM - TOP
-    for kind, drawn in {"landed": (1, 1), "true": (0.9, 0.9), "plain": (0, 0), "warned": (0, 0.4)}.items():
+    for kind, drawn in {"delivered": (1, 1), "true": (0.9, 0.9), "plain": (0, 0), "warned": (0, 0.4)}.items():
         heights = [float(each.get("cy")) for each in elements if each.get("class") == f"point {kind}"]
         assert heights == [pytest.approx(BOTTOM - share * full, abs=0.1) for share in drawn], kind
     assert "prefers-color-scheme: dark" in (tmp_path / "chart.svg").read_text()

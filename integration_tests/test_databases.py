@@ -1,4 +1,4 @@
-"""``examples/pyairbyte_sync.py`` into real databases: what the tables hold after syncs with changes between them."""
+"""``examples/pyairbyte_sync.py`` with real databases: the content of the tables after several syncs and changes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from integration_tests.dbt import Dbt
-from integration_tests.examples import ROOT, Reader, commands
+from integration_tests.examples import ROOT, Example, commands
 from sandbox import TOKEN, Account, Fault, generated
 
 pytest.importorskip("airbyte", reason="PyAirbyte supports no Python above 3.12", exc_type=ImportError)
@@ -32,7 +32,7 @@ INSTALL, TO_DUCKDB, TO_POSTGRES = commands("pyairbyte_sync.py")
 
 
 class Database:
-    """Where the example syncs to, and how to look into it."""
+    """A database that the example syncs to, and a connection to query it."""
 
     def __init__(self, command: str, connect, dbt: Callable[[], Dbt] | None = None) -> None:
         self.command = command
@@ -43,7 +43,7 @@ class Database:
         return self.query("SELECT id, status, start_time FROM ravan_calcom.appointments WHERE organization_id = 'org'")
 
     def build(self) -> None:
-        """Build the dbt package on it, where test_dbt.py doesn't."""
+        """Build the dbt package on PostgreSQL; test_dbt.py builds it on DuckDB."""
         if self._dbt:
             dbt = self._dbt()
             assert "WARN=0 ERROR=0 SKIP=0" in dbt.run("build", "--target", "postgres")
@@ -56,7 +56,7 @@ class Database:
             assert moved == 0
 
     def types(self) -> dict[tuple[str, str], str]:
-        """The columns' types, PyAirbyte's own columns aside."""
+        """The types of the columns, without PyAirbyte's own columns."""
         found = self.query(
             "SELECT table_name, column_name, data_type FROM information_schema.columns "
             "WHERE table_schema = 'ravan_calcom' AND table_name IN ('appointments', 'organizations')"
@@ -66,12 +66,12 @@ class Database:
 
 @pytest.fixture(scope="module")
 def postgres():
-    """A PostgreSQL server of our own, in a temporary directory, on loopback, whose times are India's."""
+    """A PostgreSQL server on loopback, in a temporary directory, with the time zone of India."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     if not found:
         if os.environ.get("CI"):
-            pytest.fail("CI installs PostgreSQL; it is missing")
-        pytest.skip("PostgreSQL is not installed; on Debian: apt-get install postgresql")
+            pytest.fail("PostgreSQL is not installed, although CI installs it")
+        pytest.skip("PostgreSQL is not installed. To install it on Debian: apt-get install postgresql")
     tools = found[-1].parent
     # PostgreSQL refuses to run as root, and its user must be able to enter the directory.
     directory = Path("/tmp") / f"ravan-calcom-postgres-{os.getpid()}"
@@ -105,19 +105,19 @@ def postgres():
 
 
 @pytest.fixture
-def reader(tmp_path):
-    """The example in a directory, and a temporary directory that shows what is left behind."""
-    reader = Reader(tmp_path / "reader", "pyairbyte_sync.py")
+def example(tmp_path):
+    """The example, with its own temporary directory, so that the test can look for left files."""
+    example = Example(tmp_path / "example", "pyairbyte_sync.py")
     (tmp_path / "tmp").mkdir()
-    return reader
+    return example
 
 
 @pytest.fixture(params=["duckdb", "postgres"])
-def database(request, reader):
+def database(request, example):
     if request.param == "duckdb":
 
         def in_duckdb(query):
-            with closing(duckdb.connect(str(reader.directory / "appointments.duckdb"), read_only=True)) as connection:
+            with closing(duckdb.connect(str(example.directory / "appointments.duckdb"), read_only=True)) as connection:
                 return connection.sql(query).fetchall()
 
         return Database(TO_DUCKDB, in_duckdb)
@@ -128,20 +128,20 @@ def database(request, reader):
             return connection.execute(query).fetchall()
 
     host, port = server.split(":")
-    dbt = partial(Dbt, reader.directory.parent / "dbt", PGHOST=host, PGPORT=port)
+    dbt = partial(Dbt, example.directory.parent / "dbt", PGHOST=host, PGPORT=port)
     return Database(TO_POSTGRES.replace("localhost:5432", server), in_postgres, dbt)
 
 
-def run(reader: Reader, command: str):
-    done = reader.run(command, TMPDIR=str(reader.directory.parent / "tmp"))
-    assert list((reader.directory.parent / "tmp").iterdir()) == [], "PyAirbyte's files hold the token"
+def run(example: Example, command: str):
+    done = example.run(command, TMPDIR=str(example.directory.parent / "tmp"))
+    assert list((example.directory.parent / "tmp").iterdir()) == [], "PyAirbyte's files hold the token"
     assert TOKEN not in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     return done
 
 
-def live(sandbox, account: Account) -> None:
-    """Four days of bookings, more than a window holds, cancellations and a reschedule."""
+def simulate_days(sandbox, account: Account) -> None:
+    """Advance four days: add more bookings than a window holds, cancel some, and reschedule one."""
     now = sandbox.clock.now() + timedelta(days=4)
     sandbox.clock.set(now)
     ahead = account.shown("upcoming", now, 2)
@@ -152,8 +152,8 @@ def live(sandbox, account: Account) -> None:
     sandbox.reschedule("org", ahead[1].uid, now + timedelta(hours=40))
 
 
-def assert_the_table_is_the_account(rows, account: Account, now) -> None:
-    """Each booking once, with its latest status, those included that no window shows any more."""
+def assert_table_equals_account(rows, account: Account, now) -> None:
+    """Assert that the table has each booking once with its latest status, also those that no window shows any more."""
     assert len(rows) == len({row[0] for row in rows})
     table = {uid: (status, start) for uid, status, start in rows}
     for uid, (status, start) in table.items():
@@ -163,11 +163,11 @@ def assert_the_table_is_the_account(rows, account: Account, now) -> None:
     windows = [account.shown(window, now, CAP) for window in (None, "upcoming", "past", "cancelled")]
     visible = {booking.uid for window in windows for booking in window}
     assert visible <= set(table)
-    assert len(table) > len(visible), "history has built up behind the windows"
+    assert len(table) > len(visible), "the table keeps bookings that no window shows any more"
 
 
 def documented_types(database: str) -> dict[tuple[str, str], str]:
-    """What docs/sql.md says of the columns."""
+    """The types of the columns in docs/sql.md."""
     text = (ROOT / "docs" / "sql.md").read_text()
     column = {"duckdb": 2, "postgres": 3}[database]
     cells = [[cell.strip().replace("`", "") for cell in line.split("|")[1:-1]] for line in text.splitlines()]
@@ -176,55 +176,55 @@ def documented_types(database: str) -> dict[tuple[str, str], str]:
     return {(row[0], name.strip()): row[column] for row in rows for name in row[1].split(",")}
 
 
-def test_after_several_syncs_the_tables_are_the_accounts(connector, sandbox, reader, database, request):
-    assert reader.run(INSTALL).returncode == 0
+def test_tables_equal_the_accounts_after_several_syncs(connector, sandbox, example, database, request):
+    assert example.run(INSTALL).returncode == 0
     sandbox.cap = CAP
     sandbox.clock.set(sandbox.clock.now().replace(minute=0, second=0, microsecond=0))
-    # An account past the cap, whose windows will have moved on after each sync, and a small one.
+    # An account above the cap, whose windows move between syncs, and a small one.
     account = sandbox.put(generated("org", 120, 5, sandbox.clock.now()))
     sandbox.put(generated("broken", 5, 6, sandbox.clock.now()))
-    connector.directory = reader.directory
+    connector.directory = example.directory
     connector.config("org", "broken", failing_organizations="skip")
-    first = run(reader, database.command)
+    first = run(example, database.command)
     assert first.returncode == 0, first.stderr
     assert first.stderr == ""
     assert first.stdout == f"{len(database.rows()) + 5} bookings were new or changed.\n"
     assert database.types() == documented_types(request.node.callspec.params["database"])
     database.build()
 
-    # One organization is disconnected: the other one's changes are committed, and that one is named.
-    live(sandbox, account)
+    # One organization is disconnected: it is named, and the changes of the other one are committed.
+    simulate_days(sandbox, account)
     sandbox.accounts["broken"].connected = False
-    skipped = run(reader, database.command)
+    skipped = run(example, database.command)
     assert skipped.returncode == 0, skipped.stderr
     database.build()
     assert re.match(r"\d+ bookings were new or changed.\n *Not read: 1 of 2 organizations", skipped.stdout)
     assert "Organization broken has no primary Cal.com account connected" in plain(skipped.stdout)
     assert re.search(r"New gaps: 1 of 2 organizations(.|\n)* org ", skipped.stdout)
-    assert_the_table_is_the_account(database.rows(), account, sandbox.clock.now())
+    assert_table_equals_account(database.rows(), account, sandbox.clock.now())
     assert database.query("SELECT organization_id, outcome FROM ravan_calcom.organizations ORDER BY 1") == [
         ("broken", "failed"),
         ("org", "read"),
     ]
 
-    # Without skip, nothing is committed, and the reason is the connector's.
+    # Without skip, nothing is committed, and the connector's message is printed.
     before = database.rows()
-    live(sandbox, account)
+    simulate_days(sandbox, account)
     connector.config("org", "broken")
-    failed = run(reader, database.command)
+    failed = run(example, database.command)
     assert failed.returncode == 1
-    assert failed.stderr.startswith("The sync failed; what was in the database is as it was.\n1 of 2 organizations")
+    assert failed.stderr.startswith("The sync failed; the database is unchanged.\n1 of 2 organizations")
     assert "Organization broken has no primary Cal.com account connected" in failed.stderr
     assert sorted(database.rows()) == sorted(before)
 
 
-def test_stopped_it_leaves_no_file_with_the_token(connector, sandbox, reader):
+def test_a_stopped_sync_leaves_no_file_with_the_token(connector, sandbox, example):
     sandbox.delay = 5
     sandbox.put(generated("org", 5, 1, sandbox.clock.now()))
-    connector.directory = reader.directory
+    connector.directory = example.directory
     connector.config("org")
-    temporary = reader.directory.parent / "tmp"
-    process = reader.start(f"export {TO_DUCKDB.replace(' python', '; exec python')}", TMPDIR=str(temporary))
+    temporary = example.directory.parent / "tmp"
+    process = example.start(f"export {TO_DUCKDB.replace(' python', '; exec python')}", TMPDIR=str(temporary))
     with process:
         while not sandbox.requests:
             assert process.poll() is None
@@ -236,17 +236,17 @@ def test_stopped_it_leaves_no_file_with_the_token(connector, sandbox, reader):
     assert list(temporary.iterdir()) == []
 
 
-def test_each_schema_has_a_state_of_its_own(connector, sandbox, reader, postgres):
+def test_each_schema_has_its_own_state(connector, sandbox, example, postgres):
     sandbox.put(generated("org", 5, 1, sandbox.clock.now()))
-    connector.directory = reader.directory
+    connector.directory = example.directory
     connector.config("org")
     command = TO_POSTGRES.replace("localhost:5432", postgres)
     for schema in ("group_1", "group_2"):
-        assert run(reader, f"SCHEMA={schema} {command}").stdout == "5 bookings were new or changed.\n"
+        assert run(example, f"SCHEMA={schema} {command}").stdout == "5 bookings were new or changed.\n"
 
 
 def plain(printed: str) -> str:
-    """What stands in a printed table, as one line."""
+    """The text of a printed table as one line."""
     return " ".join(re.sub("[│┃━┏┓┗┛┡┩└┘─┴┳╇]", " ", printed).split())
 
 
@@ -255,14 +255,14 @@ def plain(printed: str) -> str:
     [
         ({"access_token": TOKEN, "org_ids": []}, "a.duckdb", "Organization IDs (org_ids) is missing."),
         ({"access_token": TOKEN, "org_ids": ["x"]}, "postgresql://user@127.0.0.1:1/x", "Connection refused"),
-        ({"access_token": TOKEN, "org_ids": ["x"]}, "ravan_calcom.duckdb", "choose another name"),
+        ({"access_token": TOKEN, "org_ids": ["x"]}, "ravan_calcom.duckdb", "Choose another name"),
         (None, "a.duckdb", "No such file or directory: 'config.json'"),
     ],
 )
-def test_what_can_not_work_gets_a_sentence(reader, connector, settings, database, sentence):
+def test_an_invalid_argument_or_setting_causes_a_one_line_error(example, connector, settings, database, sentence):
     if settings is not None:
-        (reader.directory / "config.json").write_text(json.dumps({**settings, "api_url": connector.url}))
-    done = run(reader, f"DATABASE={database} python pyairbyte_sync.py config.json")
+        (example.directory / "config.json").write_text(json.dumps({**settings, "api_url": connector.url}))
+    done = run(example, f"DATABASE={database} python pyairbyte_sync.py config.json")
     assert done.returncode == 1
     assert sentence in done.stderr
     assert len(done.stderr.splitlines()) < 5
@@ -282,7 +282,7 @@ GOOD_ROW = {
 COLUMNS = ("id", *GOOD_ROW)
 STORED_TIMES = {"start_time": datetime(2026, 3, 25, 14), "end_time": datetime(2026, 3, 25, 14, 30)}
 
-# A column, what Ravan sends in it, and what the table holds: each in a row of its own.
+# Column, value in Ravan's response, value in the table; each is tested in its own row.
 ODD_VALUES = [
     *(
         ("attendee_name", name, name)
@@ -326,7 +326,7 @@ ODD_VALUES = [
     ),
     ("undeclared", {"any": ["\0", 2**64 - 1, None]}, ...),
 ]
-# Those that JSON has no other way to say: numbers out of range, and a byte that is no UTF-8.
+# Values that need raw bytes: numbers out of range, and a byte that is not UTF-8.
 RAW_VALUES = [
     ("duration_minutes", b"1e400", None),
     ("attendee_phone", b"1e400", "1e400"),
@@ -346,7 +346,7 @@ def response(rows: list[dict]) -> Fault:
     return Fault(200, json.dumps({"success": True, "data": {"appointments": rows, "count": len(rows)}}).encode())
 
 
-def test_odd_values_are_loaded_as_the_table_says_and_good_rows_as_they_are(connector, sandbox, reader, database):
+def test_unusual_values_are_loaded_as_documented_and_normal_rows_unchanged(connector, sandbox, example, database):
     good = sandbox.put(generated("good", 40, 3, sandbox.clock.now()))
     rows: list[dict] = []
     expected: dict[str, dict] = {}
@@ -362,9 +362,9 @@ def test_odd_values_are_loaded_as_the_table_says_and_good_rows_as_they_are(conne
     for number, (_, raw, _) in enumerate(RAW_VALUES, start=len(ODD_VALUES)):
         fault = Fault(200, fault.content.replace(f'"RAW odd-{number}"'.encode(), raw))
     sandbox.faults["odd"] = fault
-    connector.directory = reader.directory
+    connector.directory = example.directory
     connector.config("good", "odd")
-    done = run(reader, database.command)
+    done = run(example, database.command)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"{40 + len(rows)} bookings were new or changed.\n")
 
@@ -389,41 +389,41 @@ def test_odd_values_are_loaded_as_the_table_says_and_good_rows_as_they_are(conne
     }
 
 
-def test_texts_that_look_like_numbers_stay_texts_in_every_sync(connector, sandbox, reader, database):
+def test_texts_that_look_like_numbers_stay_text_in_every_sync(connector, sandbox, example, database):
     phones = {f"{number}e{number}": f"+1555000000{number}" for number in range(4)}
     names = dict(zip(phones, ("Nan", "null", "1e5", "007"), strict=True))
     rows: list[dict] = [
         {**GOOD_ROW, "id": uid, "attendee_phone": phones[uid], "attendee_name": names[uid]} for uid in phones
     ]
-    connector.directory = reader.directory
+    connector.directory = example.directory
     connector.config("phones")
     sandbox.faults["phones"] = response(rows)
-    assert run(reader, database.command).returncode == 0
+    assert run(example, database.command).returncode == 0
 
-    # The second file has a new booking, and one that was cancelled.
+    # The second sync has a new booking and a cancelled one.
     phones["4e4"], names["4e4"] = "0301234567", "Nan"
     cancelled = {**rows[0], "status": "cancelled"}
     new = {**rows[0], "id": "4e4", "attendee_phone": phones["4e4"]}
     sandbox.faults["phones"] = response([cancelled, *rows[1:], new])
-    assert run(reader, database.command).stdout.startswith("2 bookings were new or changed.")
+    assert run(example, database.command).stdout.startswith("2 bookings were new or changed.")
     found = database.query(
         "SELECT id, attendee_phone, attendee_name FROM ravan_calcom.appointments WHERE organization_id = 'phones'"
     )
     assert sorted(found) == sorted((uid, phones[uid], names[uid]) for uid in phones)
 
 
-def test_the_program_of_docs_pyairbyte_prints_every_booking(connector, sandbox, reader):
+def test_the_program_in_docs_pyairbyte_prints_every_booking(connector, sandbox, example):
     sandbox.put(generated("org", 5, 1, sandbox.clock.now()))
-    connector.directory = reader.directory
+    connector.directory = example.directory
     connector.config("org")
     [program] = re.findall(r"(?s)```python\n(.*?)```", (ROOT / "docs" / "pyairbyte.md").read_text())
-    (reader.directory / "program.py").write_text(program)
-    done = reader.run("python program.py", HOME=str(reader.directory), TMPDIR=str(reader.directory))
+    (example.directory / "program.py").write_text(program)
+    done = example.run("python program.py", HOME=str(example.directory), TMPDIR=str(example.directory))
     assert done.returncode == 0, done.stderr
     statuses = [booking.status for booking in sandbox.accounts["org"].bookings.values()]
     assert sorted(line.split()[-1] for line in done.stdout.splitlines() if line.startswith("20")) == sorted(statuses)
 
 
-def test_without_arguments_the_usage_is_shown(reader):
-    done = run(reader, "python pyairbyte_sync.py")
+def test_the_usage_is_printed_without_arguments(example):
+    done = run(example, "python pyairbyte_sync.py")
     assert (done.returncode, done.stderr.splitlines()[0]) == (2, "usage: pyairbyte_sync.py [-h] [--json] config")

@@ -1,4 +1,4 @@
-"""``dbt/`` on the database that the quick start makes; PostgreSQL is in ``test_databases.py``."""
+"""Tests of ``dbt/`` on the quick start's database; ``test_databases.py`` runs it on PostgreSQL."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def change(database, *statements: str) -> None:
             connection.execute(statement)
 
 
-def test_it_builds_on_a_first_and_a_second_sync_in_a_project_and_on_every_version(tmp_path, database):
+def test_the_package_builds_after_each_sync_in_another_project_and_over_several_versions(tmp_path, database):
     sync(database)
     dbt = Dbt(tmp_path / "dbt", DATABASE=str(database))
     assert "WARN=0 ERROR=0 SKIP=0" in dbt.run("build")
@@ -61,10 +61,10 @@ def test_it_builds_on_a_first_and_a_second_sync_in_a_project_and_on_every_versio
     statuses = "SELECT count(*), count(*) FILTER (WHERE status = 'cancelled') FROM "
     assert query(database, f"{statuses} ravan_calcom.appointments") == [(bookings, cancelled)]
     assert round(by_share) == cancelled > 0
-    assert leads == 0, "when the bookings of a first sync were made isn't known"
+    assert leads == 0, "a first sync doesn't show when bookings were made"
     assert set(PERSONAL) <= columns(database, "stg_appointments")
 
-    # A second sync, and the package in a project of the reader's, with other variables.
+    # A second sync, with the package installed in another project that sets other variables.
     sync(database)
     packages, variables = page_blocks("yaml")
     project = {"name": "mine", "profile": "ravan_calcom", "vars": yaml.safe_load(variables)["vars"]}
@@ -92,8 +92,8 @@ def test_it_builds_on_a_first_and_a_second_sync_in_a_project_and_on_every_versio
     assert leads > 0
     assert shortest > 0
 
-    # As in Append mode: an older version of everything, with a status that Cal.com may add one day. As Airbyte's own
-    # destinations do: times with a zone. And empty texts.
+    # Older versions of all rows, as in Append mode, with an unknown status; times with a zone, as in Airbyte's own
+    # destinations; and empty texts.
     latest = "SELECT booking_key, status, epoch_us(start_time) FROM stg_appointments ORDER BY ALL"
     before = query(database, latest)
     change(
@@ -112,5 +112,5 @@ def test_it_builds_on_a_first_and_a_second_sync_in_a_project_and_on_every_versio
 
 
 def page_blocks(language: str) -> list[str]:
-    """The blocks of the package's page in a language."""
+    """The code blocks of dbt/README.md in a language."""
     return re.findall(rf"(?s)```{language}\n(.*?)```", (ROOT / "dbt" / "README.md").read_text())

@@ -1,4 +1,4 @@
-"""The queries of the documentation, run in DuckDB over what syncs have landed."""
+"""Runs the queries of the documentation in DuckDB, over the output of syncs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 
 from integration_tests.conftest import ENVIRONMENT
-from integration_tests.examples import ROOT, Reader
+from integration_tests.examples import ROOT, Example
 from sandbox import Booking, generated
 
 duckdb = pytest.importorskip("duckdb")
@@ -21,13 +21,13 @@ CAP = 50
 
 
 def queries(page: str = "sql.md", kinds: str = " *[a-z]*") -> dict[str, str]:
-    """The SQL under each heading of the page, of these kinds."""
+    """The SQL under each heading of the page, in code blocks of these kinds."""
     sections = re.split(r"(?m)^###? ", (ROOT / "docs" / page).read_text())
     found = {each.splitlines()[0]: "\n".join(re.findall(rf"(?s)```sql{kinds}\n(.*?)```", each)) for each in sections}
     return {heading: sql for heading, sql in found.items() if sql}
 
 
-def test_every_query_runs_as_printed_on_the_database_of_the_quick_start(tmp_path):
+def test_every_query_runs_as_printed_on_the_quick_starts_database(tmp_path):
     pytest.importorskip("airbyte", reason="PyAirbyte supports no Python above 3.12", exc_type=ImportError)
     file = tmp_path / "sandbox.duckdb"
     command = [sys.executable, "-m", "quickstart", "--database", file]
@@ -35,16 +35,16 @@ def test_every_query_runs_as_printed_on_the_database_of_the_quick_start(tmp_path
     with duckdb.connect(str(file)) as connection:
         printed = {heading: connection.execute(sql).fetchall() for heading, sql in queries(kinds="").items()}
         empty = {heading for heading, rows in printed.items() if not rows}
-        assert empty == {"Gaps", "What a gap may hide"}, "the sandbox has something to show for every other query"
+        assert empty == {"Gaps", "What a gap may hide"}, "every other query returns rows of the sandbox"
         assert dict(printed["Names of organizations"])["Small"] == 37
         connection.execute("USE ravan_calcom")
         for sql in queries("ravan-calcom.md").values():
             connection.execute(sql)
 
 
-def test_every_query_of_the_page_finds_what_is_there(connector, sandbox, tmp_path, monkeypatch):
-    reader = Reader(tmp_path / "reader", "messages.py", "catalog.json")
-    connector.directory = reader.directory
+def test_every_query_of_the_page_returns_the_expected_rows(connector, sandbox, tmp_path, monkeypatch):
+    example = Example(tmp_path / "example", "messages.py", "catalog.json")
+    connector.directory = example.directory
     connector.config(ORG, "large", "broken", failing_organizations="skip")
     now = sandbox.clock.now().replace(microsecond=0)
     sandbox.cap = CAP
@@ -53,19 +53,19 @@ def test_every_query_of_the_page_finds_what_is_there(connector, sandbox, tmp_pat
     large = sandbox.put(generated("large", 300, 2, now - timedelta(days=10)))
     sandbox.put(generated("broken", 3, 3, now))
     sandbox.clock.set(now - timedelta(days=10))
-    assert reader.run(READ).returncode == 0
-    monkeypatch.chdir(reader.directory)
-    with duckdb.connect() as connection:  # before any gap, and whatever is null everywhere as yet
+    assert example.run(READ).returncode == 0
+    monkeypatch.chdir(example.directory)
+    with duckdb.connect() as connection:  # before any gap, when some columns are null in every row
         for kinds in (" files", "", " versions"):
             for sql in queries(kinds=kinds).values():
                 connection.execute(sql)
     small.set_status("bk_1", "cancelled")
     sandbox.accounts["broken"].connected = False
-    # More bookings have begun since than a window holds, and one of them was cancelled unseen.
+    # More bookings than a window holds have started since the first sync.
     for hour in range(24, 224):
         sandbox.book("large", now - timedelta(hours=hour))
     sandbox.clock.set(now)
-    assert reader.run(READ).returncode == 0
+    assert example.run(READ).returncode == 0
 
     page = queries()
     with duckdb.connect() as connection:
@@ -111,4 +111,4 @@ def test_every_query_of_the_page_finds_what_is_there(connector, sandbox, tmp_pat
         assert {row[0] for row in hidden} == {"large"}
         assert all(opened <= start <= closed for _, _, start, _ in hidden)
         assert {uid for _, uid, *_ in hidden} <= set(large.bookings)
-    assert page == {}, "a query that no test runs"
+    assert page == {}, "this query is not tested"

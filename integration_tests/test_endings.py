@@ -1,4 +1,4 @@
-"""The process always ends. Each wait here is a bound after which it counts as a hang."""
+"""Tests that the process always ends. Each wait is an upper bound; a longer run counts as a hang."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HANG_SECONDS = 40
 
 
 @pytest.fixture
-def much(connector, sandbox):
+def large_read(connector, sandbox):
     """A read whose output is far more than a pipe holds."""
     org_ids = [f"org-{number}" for number in range(60)]
     for number, org_id in enumerate(org_ids):
@@ -28,11 +28,17 @@ def much(connector, sandbox):
     return connector.arguments("read", connector.config(*org_ids), mode="incremental")
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
-def test_a_full_disk_ends_it_with_one_sentence(much):
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_full_disk_ends_the_read_with_a_one_line_error(large_read):
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
-            much, stdout=full, stderr=subprocess.PIPE, text=True, timeout=HANG_SECONDS, env=ENVIRONMENT, check=False
+            large_read,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=HANG_SECONDS,
+            env=ENVIRONMENT,
+            check=False,
         )
     assert done.returncode == 1
     assert done.stderr.startswith("The output could not be written: [Errno 28] No space left on device.")
@@ -40,18 +46,18 @@ def test_a_full_disk_ends_it_with_one_sentence(much):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_reader_that_has_stalled_does_not_keep_it(much, number):
-    with subprocess.Popen(much, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=ENVIRONMENT) as process:
+def test_a_signal_ends_a_read_whose_output_is_not_consumed(large_read, number):
+    with subprocess.Popen(large_read, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=ENVIRONMENT) as process:
         process.stdout.readline()
         time.sleep(2)  # until the pipe is full
         process.send_signal(number)
         assert process.wait(HANG_SECONDS) in (-number, 128 + number)
 
 
-def test_a_pipe_that_does_not_block_loses_nothing(much):
+def test_a_non_blocking_output_pipe_loses_no_message(large_read):
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
-    with subprocess.Popen(much, stdout=writer, stderr=subprocess.DEVNULL, env=ENVIRONMENT) as process:
+    with subprocess.Popen(large_read, stdout=writer, stderr=subprocess.DEVNULL, env=ENVIRONMENT) as process:
         os.close(writer)
         time.sleep(4)  # until the pipe is full
         with os.fdopen(reader, encoding="utf-8") as pipe:
@@ -60,9 +66,12 @@ def test_a_pipe_that_does_not_block_loses_nothing(much):
     assert sum(message["type"] == "RECORD" for message in messages) == 60 * 199
 
 
-@pytest.mark.skipif(os.getuid() != 0 or not shutil.which("unshare"), reason="only root can make a process the first")
-def test_a_containers_first_process_is_stopped_during_its_imports(much):
-    command = ["unshare", "--pid", "--fork", "--kill-child", *much]
+@pytest.mark.skipif(
+    os.getuid() != 0 or not shutil.which("unshare"),
+    reason="only root can start a process as the first one of a namespace",
+)
+def test_sigterm_ends_a_containers_first_process_during_its_imports(large_read):
+    command = ["unshare", "--pid", "--fork", "--kill-child", *large_read]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=ENVIRONMENT) as process:
         children: list[str] = []
         while not children:
@@ -71,7 +80,7 @@ def test_a_containers_first_process_is_stopped_during_its_imports(much):
         status = Path("/proc") / children[0] / "status"
         handled = (1 << signal.SIGTERM - 1) | (1 << signal.SIGINT - 1)
         while int(re.findall(r"SigCgt:\s*(\w+)", status.read_text())[0], 16) & handled != handled:
-            time.sleep(0.001)  # until it listens
+            time.sleep(0.001)  # until it handles the signals
         os.kill(int(children[0]), signal.SIGTERM)
         assert process.wait(HANG_SECONDS) == 128 + signal.SIGTERM
-        assert process.stdout.read() == b"", "the CDK was not even imported"
+        assert process.stdout.read() == b"", "it ended before the CDK was imported"

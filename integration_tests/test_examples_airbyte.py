@@ -1,4 +1,4 @@
-"""``examples/airbyte_connections.py`` against a stand-in of Airbyte's public API, by the command of its header."""
+"""``examples/airbyte_connections.py`` with a stand-in for Airbyte's public API, run by the command in its header."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 from airbyte_api import models, utils
 
-from integration_tests.examples import Reader, commands
+from integration_tests.examples import Example, commands
 from sandbox import serving
 
 INSTALL, EXPORT, RUN = commands("airbyte_connections.py")
@@ -19,10 +19,10 @@ STREAMS = {"appointments": "incremental_deduped_history", "organizations": "incr
 
 
 class Airbyte:
-    """The public API: tokens, sources and connections of one workspace. Each request is judged by the package's model.
+    """A stand-in for the public API with one workspace. Each request body is validated by the client package's model.
 
     Attributes:
-        changes: Every request that changed something, in order.
+        changes: The requests that changed something, in order.
     """
 
     def __init__(self) -> None:
@@ -57,10 +57,10 @@ class Airbyte:
         return web.json_response({"data": [shown(thing) for thing in list(things.values())[offset : offset + limit]]})
 
     async def _create_source(self, request: web.Request) -> web.Response:
-        asked = await self._judged(request, models.SourceCreateRequest)
-        assert asked["definitionId"] == "ID"
+        body = await self._judged(request, models.SourceCreateRequest)
+        assert body["definitionId"] == "ID"
         source_id = next(self._ids)
-        new = {**asked, "sourceId": source_id, "sourceType": "custom", "createdAt": 1}
+        new = {**body, "sourceId": source_id, "sourceType": "custom", "createdAt": 1}
         self.sources[source_id] = new
         return web.json_response(shown(new))
 
@@ -70,10 +70,10 @@ class Airbyte:
         return web.json_response(shown(source))
 
     async def _create_connection(self, request: web.Request) -> web.Response:
-        asked = await self._judged(request, models.ConnectionCreateRequest)
-        assert asked["sourceId"] in self.sources
+        body = await self._judged(request, models.ConnectionCreateRequest)
+        assert body["sourceId"] in self.sources
         connection_id = next(self._ids)
-        new = {**asked, "connectionId": connection_id, "createdAt": 1, "workspaceId": "ID", "tags": []}
+        new = {**body, "connectionId": connection_id, "createdAt": 1, "workspaceId": "ID", "tags": []}
         self.connections[connection_id] = new
         return web.json_response(new)
 
@@ -83,19 +83,19 @@ class Airbyte:
         return web.json_response(connection)
 
     async def _judged(self, request: web.Request, model) -> dict[str, Any]:
-        """The body, if the model neither adds nor drops anything; a custom connector's settings are its own."""
+        """The body, which the model must not change; the settings of a custom connector are not compared."""
         assert request.headers["Authorization"] == "Bearer bearer"
         if self.refusal:
             raise web.HTTPForbidden(text=self.refusal)
-        asked = await request.json()
-        understood = json.loads(utils.marshal_json(model.from_dict(asked), model))
-        assert {**understood, "configuration": None} == {**asked, "configuration": None}
+        body = await request.json()
+        understood = json.loads(utils.marshal_json(model.from_dict(body), model))
+        assert {**understood, "configuration": None} == {**body, "configuration": None}
         self.changes.append(f"{request.method} {model.__name__}")
-        return asked
+        return body
 
 
 def shown(thing: dict) -> dict:
-    """As the API shows it: secrets are stars."""
+    """The object as the API returns it, with secrets masked."""
     if "configuration" not in thing:
         return thing
     return {**thing, "configuration": {**thing["configuration"], "access_token": "**********"}}
@@ -108,17 +108,17 @@ def airbyte():
 
 @pytest.fixture
 def run(tmp_path, airbyte):
-    """The header's commands, with a list of organizations and a group size."""
-    reader = Reader(tmp_path / "reader", "airbyte_connections.py")
-    assert reader.run(INSTALL).returncode == 0
+    """Run the commands in the header with these organizations and this group size; return the output."""
+    example = Example(tmp_path / "example", "airbyte_connections.py")
+    assert example.run(INSTALL).returncode == 0
     assert "http://localhost:8000" in EXPORT
     assert RUN.endswith("--group-size 300")
     with serving(airbyte) as url:
 
         def run(org_ids: list[str], size: int = 3, more: str = "") -> str:
-            (reader.directory / "config.json").write_text(json.dumps({**SETTINGS, "org_ids": org_ids}))
+            (example.directory / "config.json").write_text(json.dumps({**SETTINGS, "org_ids": org_ids}))
             export = EXPORT.replace("http://localhost:8000", url)
-            done = reader.run(f"{export}; {RUN.replace('300', str(size))} {more}")
+            done = example.run(f"{export}; {RUN.replace('300', str(size))} {more}")
             assert "secret-token" not in done.stdout + done.stderr
             assert "Traceback" not in done.stderr
             assert bool(done.returncode) == bool(done.stderr)
@@ -131,7 +131,7 @@ def groups(airbyte: Airbyte) -> dict[str, list[str]]:
     return {source["name"]: source["configuration"]["org_ids"] for source in airbyte.sources.values()}
 
 
-def test_a_connection_per_group_once_and_for_all(run, airbyte):
+def test_each_group_gets_one_connection_and_keeps_its_organizations(run, airbyte):
     org_ids = [f"org-{number}" for number in range(7)]
     assert len(run(org_ids).splitlines()) == 6
     made = {"Ravan Cal.com 1": org_ids[:3], "Ravan Cal.com 2": org_ids[3:6], "Ravan Cal.com 3": org_ids[6:]}
@@ -153,7 +153,7 @@ def test_a_connection_per_group_once_and_for_all(run, airbyte):
     assert run(org_ids) == "Nothing to change.\n"
     assert airbyte.changes == changes
 
-    # Two more, one less: nobody moves, and only what differs is written.
+    # Two organizations are added and one is removed: the others keep their group, and only changed sources are written.
     airbyte.changes.clear()
     org_ids.remove("org-4")
     run([*reversed(org_ids), "new-1", "new-2"])
@@ -166,7 +166,7 @@ def test_a_connection_per_group_once_and_for_all(run, airbyte):
     assert {source["configuration"]["access_token"] for source in airbyte.sources.values()} == {"secret-token"}
 
 
-def test_a_group_without_organizations_rests_and_one_that_somebody_paused_stays_paused(run, airbyte):
+def test_an_empty_group_is_paused_and_a_group_paused_by_hand_stays_paused(run, airbyte):
     run(["a", "b", "c"], 1)
     first, second, third = airbyte.connections.values()
     second["status"] = "inactive"
@@ -179,23 +179,23 @@ def test_a_group_without_organizations_rests_and_one_that_somebody_paused_stays_
     assert len(airbyte.connections) == 3
 
 
-def test_what_was_begun_is_finished_more_than_a_page_is_read_and_a_new_token_is_written(run, airbyte):
+def test_an_interrupted_run_is_completed_all_pages_are_read_and_a_new_token_is_written(run, airbyte):
     org_ids = [f"org-{number}" for number in range(101)]
     run(org_ids, 1)
     airbyte.connections.popitem()
     airbyte.changes.clear()
-    assert run(org_ids, 1) == "Ravan Cal.com 101: connection\n"
+    assert run(org_ids, 1) == "Ravan Cal.com 101: connection created\n"
     assert airbyte.changes == ["POST ConnectionCreateRequest"]
     run(org_ids, 1, "--token")
     assert airbyte.changes[1:] == ["PUT SourcePutRequest"] * 101
 
 
 @pytest.mark.parametrize("size", [0, -5])
-def test_groups_that_would_hold_nobody_are_refused(run, airbyte, size):
+def test_an_invalid_group_size_is_refused(run, airbyte, size):
     assert f"argument --group-size: invalid positive value: '{size}'" in run(["a"], size)
     assert airbyte.changes == []
 
 
-def test_a_refusal_is_a_sentence(run, airbyte):
+def test_a_refused_request_is_printed_as_a_one_line_error(run, airbyte):
     airbyte.refusal = "quota reached"
     assert run(["a"]) == "Airbyte refused: 403 quota reached\n"

@@ -1,4 +1,4 @@
-"""``examples/airflow_dag.py`` in a real Airflow, by the commands of its header."""
+"""``examples/airflow_dag.py`` in a real Airflow, run by the commands in its header."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from integration_tests.environments import require_environment
-from integration_tests.examples import Reader, commands
+from integration_tests.examples import Example, commands
 from sandbox import TOKEN, generated
 
 pytest.importorskip("airbyte", reason="PyAirbyte supports no Python above 3.12", exc_type=ImportError)
@@ -24,32 +24,32 @@ ALONE, GOOD, LOST = "org-0", "org-1", "org-4"
 
 
 @pytest.fixture
-def reader(tmp_path, sandbox, connector):
-    """The files in a directory, an Airflow on the path, and settings for three organizations in two groups."""
-    reader = Reader(tmp_path / "reader", "airflow_dag.py", "ravan_groups.py", "pyairbyte_sync.py")
+def example(tmp_path, sandbox, connector):
+    """The example, Airflow on the PATH, and settings for three organizations in two groups."""
+    example = Example(tmp_path / "example", "airflow_dag.py", "ravan_groups.py", "pyairbyte_sync.py")
     airflow = require_environment("airflow")
-    reader.tool("airflow", f'#!/bin/sh\nexec {airflow}/airflow "$@"\n')
+    example.tool("airflow", f'#!/bin/sh\nexec {airflow}/airflow "$@"\n')
     sandbox.clock.set(sandbox.clock.now())
     for number, org_id in enumerate((ALONE, GOOD, LOST)):
         sandbox.put(generated(org_id, 10, number, sandbox.clock.now()))
     settings = {"org_ids": [ALONE, GOOD, LOST], "failing_organizations": "skip", "api_url": connector.url}
     connection = {"conn_type": "generic", "password": TOKEN, "extra": settings}
-    (reader.directory / "connections.json").write_text(json.dumps({"ravan_calcom": connection}))
-    # The connector's environment is the tests' own.
+    (example.directory / "connections.json").write_text(json.dumps({"ravan_calcom": connection}))
+    # The connector is installed in the environment of the tests.
     assert VENV == "python3 -m venv connector"
-    tools = reader.directory / "connector" / "bin"
+    tools = example.directory / "connector" / "bin"
     tools.mkdir(parents=True)
-    shutil.copy(reader.tools / "pip", tools)
+    shutil.copy(example.tools / "pip", tools)
     python = tools / "python"
     python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
     python.chmod(0o755)
-    assert reader.run(INSTALL).returncode == 0
+    assert example.run(INSTALL).returncode == 0
     (tmp_path / "tmp").mkdir()
-    return reader
+    return example
 
 
 class Airflow:
-    """What Airflow's database holds."""
+    """Queries Airflow's database."""
 
     def __init__(self, home: Path) -> None:
         self.file = home / "airflow.db"
@@ -59,7 +59,7 @@ class Airflow:
             return connection.execute(query).fetchall()
 
     def last_run(self) -> dict[str, tuple[str, dict | None]]:
-        """The state of each group's task in the last run, and what it returned."""
+        """The state and the return value of each group's task in the last run."""
         rows = self.query(
             "SELECT rendered_map_index, state, value FROM task_instance "
             "LEFT JOIN xcom USING (run_id, task_id, map_index) "
@@ -73,7 +73,7 @@ class Airflow:
         return json.loads(data)["dag"]
 
 
-def test_each_group_is_a_task_with_a_state_of_its_own_and_fails_alone(reader, sandbox, tmp_path):
+def test_each_group_is_a_task_with_its_own_state_and_failure(example, sandbox, tmp_path):
     home, temporary = tmp_path / "airflow", tmp_path / "tmp"
     variables = {
         "AIRFLOW_HOME": str(home),
@@ -81,7 +81,7 @@ def test_each_group_is_a_task_with_a_state_of_its_own_and_fails_alone(reader, sa
         "RAVAN_GROUPS": "2",
         "TMPDIR": str(temporary),
     }
-    first = reader.run("\n".join(["set -e", *SET_UP, RUN]), **variables)
+    first = example.run("\n".join(["set -e", *SET_UP, RUN]), **variables)
     assert first.returncode == 0, first.stderr
     airflow = Airflow(home)
     nothing = {"skipped": [], "gaps": []}
@@ -95,7 +95,7 @@ def test_each_group_is_a_task_with_a_state_of_its_own_and_fails_alone(reader, sa
     for org_id in (ALONE, LOST):
         sandbox.accounts[org_id].connected = False
     [export] = [command for command in SET_UP if command.startswith("export")]
-    second = reader.run(f"{export}\n{RUN}", **variables)
+    second = example.run(f"{export}\n{RUN}", **variables)
     printed = " ".join((second.stdout + second.stderr).split())
     assert second.returncode == 1
     sentence = rf"RuntimeError: The sync failed; .*Organization {ALONE} has no primary Cal.com account connected"
@@ -113,7 +113,7 @@ def test_each_group_is_a_task_with_a_state_of_its_own_and_fails_alone(reader, sa
     assert TOKEN.encode() not in airflow.file.read_bytes()
     assert [path.name for path in temporary.rglob("*") if path.is_file() and TOKEN in path.read_text("latin-1")] == []
     for group, org_ids in {"group_0": [GOOD, LOST], "group_1": [ALONE]}.items():
-        with closing(duckdb.connect(str(reader.directory / f"{group}.duckdb"))) as connection:
+        with closing(duckdb.connect(str(example.directory / f"{group}.duckdb"))) as connection:
             found = connection.sql("SELECT DISTINCT organization_id FROM ravan_calcom.appointments ORDER BY 1")
             assert [org_id for (org_id,) in found.fetchall()] == org_ids
 

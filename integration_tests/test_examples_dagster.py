@@ -1,4 +1,4 @@
-"""``examples/dagster_groups.py``, served by the command of its header and run in groups."""
+"""``examples/dagster_groups.py``, served by the command in its header and run in groups."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from integration_tests.examples import Reader, commands
+from integration_tests.examples import Example, commands
 from sandbox import TOKEN, generated
 
 pytest.importorskip("airbyte", reason="PyAirbyte supports no Python above 3.12", exc_type=ImportError)
@@ -35,15 +35,15 @@ STATUS = """query($schedule: ScheduleSelector!) { scheduleOrError(scheduleSelect
 
 
 class Server:
-    """What somebody who looks at Dagster's page can do."""
+    """A client of Dagster's web server."""
 
     def __init__(self, url: str, home: Path) -> None:
         self._url = url
         self.home = home
 
     def ask(self, query: str, **variables) -> dict:
-        answer = requests.post(f"{self._url}/graphql", json={"query": query, "variables": variables}, timeout=60)
-        content = answer.json()
+        response = requests.post(f"{self._url}/graphql", json={"query": query, "variables": variables}, timeout=60)
+        content = response.json()
         assert "errors" not in content, content
         [result] = content["data"].values()
         return result
@@ -55,7 +55,7 @@ class Server:
             return False
 
     def sync(self, instance: DagsterInstance) -> dict[str, str]:
-        """A tick of the schedule, and all that it asks for; each group's status at the end."""
+        """Run one tick of the schedule and every run that it requests; return the final status of each group."""
         tick = self.ask(TICK, schedule={**LOCATION, "scheduleName": "hourly"}, now=time.time())
         tick = tick["evaluationResult"]
         assert tick["error"] is None
@@ -78,15 +78,15 @@ class Server:
 
 
 @pytest.fixture
-def reader(tmp_path, sandbox, connector):
-    reader = Reader(tmp_path / "reader", "dagster_groups.py", "ravan_groups.py", "pyairbyte_sync.py")
+def example(tmp_path, sandbox, connector):
+    example = Example(tmp_path / "example", "dagster_groups.py", "ravan_groups.py", "pyairbyte_sync.py")
     sandbox.clock.set(sandbox.clock.now())
-    return reader
+    return example
 
 
 @pytest.fixture
-def server(reader, tmp_path):
-    """Dagster as the header starts it, with three groups."""
+def server(example, tmp_path):
+    """Dagster, started by the command in the header with three groups."""
     home = tmp_path / "home"
     home.mkdir()
     (home / "dagster.yaml").write_text(
@@ -97,7 +97,7 @@ def server(reader, tmp_path):
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     with (tmp_path / "log").open("w") as log:
-        process = reader.start(f"exec env {SERVE} --port {port}", log, DAGSTER_HOME=str(home), RAVAN_GROUPS="3")
+        process = example.start(f"exec env {SERVE} --port {port}", log, DAGSTER_HOME=str(home), RAVAN_GROUPS="3")
         with process:
             served = Server(f"http://127.0.0.1:{port}", home)
             while not served.is_up():
@@ -111,9 +111,9 @@ def server(reader, tmp_path):
                 process.kill()
 
 
-def test_groups_run_alone_side_by_side_and_from_their_own_state(reader, sandbox, connector, server, monkeypatch):
-    assert reader.run(INSTALL).returncode == 0
-    monkeypatch.syspath_prepend(str(reader.directory))
+def test_groups_run_in_parallel_with_their_own_state_and_failure(example, sandbox, connector, server, monkeypatch):
+    assert example.run(INSTALL).returncode == 0
+    monkeypatch.syspath_prepend(str(example.directory))
     from ravan_groups import grouped, home_of
 
     groups = grouped([f"org-{number}" for number in range(9)], 3)
@@ -122,7 +122,7 @@ def test_groups_run_alone_side_by_side_and_from_their_own_state(reader, sandbox,
     assert sorted(groups) == ["group_0", "group_1", "group_2"]
     org_ids = [org_id for group in groups.values() for org_id in group]
     settings = {"access_token": TOKEN, "org_ids": org_ids, "api_url": connector.url}
-    (reader.directory / "config.json").write_text(json.dumps({**settings, "failing_organizations": "skip"}))
+    (example.directory / "config.json").write_text(json.dumps({**settings, "failing_organizations": "skip"}))
 
     state = server.ask(STATUS, schedule={**LOCATION, "scheduleName": "hourly"})
     assert state == {"cronSchedule": "0 * * * *", "scheduleState": {"status": "RUNNING"}}
@@ -131,13 +131,13 @@ def test_groups_run_alone_side_by_side_and_from_their_own_state(reader, sandbox,
         assert server.sync(instance) == dict.fromkeys(groups, "SUCCESS")
         runs = instance.get_run_records()
         starts, ends = [record.start_time for record in runs], [record.end_time for record in runs]
-        assert max(starts) < min(ends), "they run side by side"
+        assert max(starts) < min(ends), "the runs overlap"
         assert metadata(instance) == {
             group: {"organizations": len(own), "bookings": 10 * len(own), "skipped": 0, "gaps": 0}
             for group, own in groups.items()
         }
 
-        # One group is broken altogether, in another one organization is; each booked something.
+        # In one group all organizations fail, in another group one of them. Each organization has a new booking.
         for org_id in org_ids:
             sandbox.book(org_id, sandbox.clock.now())
         broken, skipping, well = sorted(groups, key=lambda group: len(groups[group]))
@@ -154,38 +154,38 @@ def test_groups_run_alone_side_by_side_and_from_their_own_state(reader, sandbox,
             "gaps": 0,
         }
         [failed] = [run for run in instance.get_runs() if run.status.value == "FAILURE"]
-        said = "".join(str(entry.dagster_event) for entry in instance.all_logs(failed.run_id))
-        assert "has no primary Cal.com account connected" in said
+        events = "".join(str(entry.dagster_event) for entry in instance.all_logs(failed.run_id))
+        assert "has no primary Cal.com account connected" in events
 
     url = "postgresql://user@host/warehouse"
     assert home_of("group_1", url) == (url, "ravan_calcom_group_1")
     for group, own in groups.items():
-        with closing(duckdb.connect(str(reader.directory / "databases" / f"{group}.duckdb"))) as connection:
+        with closing(duckdb.connect(str(example.directory / "databases" / f"{group}.duckdb"))) as connection:
             found = connection.sql("SELECT DISTINCT organization_id FROM ravan_calcom.appointments ORDER BY 1")
             assert [org_id for (org_id,) in found.fetchall()] == sorted(own)
 
 
-def test_a_groups_next_run_waits_for_the_last_one_and_its_organizations_stay(reader, monkeypatch):
+def test_a_group_with_a_run_in_progress_is_not_started_and_organizations_keep_their_group(example, monkeypatch):
     org_ids = [f"org-{number}" for number in range(40)]
-    (reader.directory / "config.json").write_text(json.dumps({"access_token": TOKEN, "org_ids": org_ids}))
-    monkeypatch.setenv("RAVAN_CONFIG", str(reader.directory / "config.json"))
-    monkeypatch.syspath_prepend(str(reader.directory))
+    (example.directory / "config.json").write_text(json.dumps({"access_token": TOKEN, "org_ids": org_ids}))
+    monkeypatch.setenv("RAVAN_CONFIG", str(example.directory / "config.json"))
+    monkeypatch.syspath_prepend(str(example.directory))
     monkeypatch.delitem(sys.modules, "dagster_groups", raising=False)
     from dagster_groups import GROUPS, hourly
     from ravan_groups import group_of
 
-    with DagsterInstance.local_temp(str(reader.directory)) as instance:
+    with DagsterInstance.local_temp(str(example.directory)) as instance:
         for status, group in (("STARTED", "group_3"), ("STARTING", "group_5"), ("FAILURE", "group_0")):
             tags = {"dagster/partition": group}
             instance.add_run(DagsterRun(job_name="sync_group", status=DagsterRunStatus[status], tags=tags))
-        asked = list(hourly(build_schedule_context(instance=instance, scheduled_execution_time=datetime.now())))
-    assert [request.partition_key for request in asked] == sorted(set(GROUPS) - {"group_3", "group_5"})
-    # Written down, because an organization that moves is read anew into another database.
+        run_requests = list(hourly(build_schedule_context(instance=instance, scheduled_execution_time=datetime.now())))
+    assert [request.partition_key for request in run_requests] == sorted(set(GROUPS) - {"group_3", "group_5"})
+    # Fixed values, because an organization whose group changes is read again into another database.
     assert [group_of(org_id, 8) for org_id in ("org-0", "org-1", " ORG-1 ")] == ["group_3", "group_0", "group_0"]
 
 
 def metadata(instance: DagsterInstance) -> dict[str, dict]:
-    """What the latest run of each group shows, tables as their number of rows."""
+    """The metadata of the latest run of each group, with the number of rows in place of each table."""
     shown = {}
     for record in reversed(instance.fetch_materializations(AssetKey("appointments"), limit=100).records):
         event = record.asset_materialization

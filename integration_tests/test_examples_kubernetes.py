@@ -1,4 +1,4 @@
-"""``examples/kubernetes_cronjob.yaml``: Kubernetes' own schemas, and its pod run as a container."""
+"""``examples/kubernetes_cronjob.yaml``, validated by Kubernetes' schemas, and its pod run as a container."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from integration_tests.examples import EXAMPLES, Reader, commands
+from integration_tests.examples import EXAMPLES, Example, commands
 from integration_tests.image import CONTAINER, IMAGE, require_image
 from sandbox import ORGANIZATIONS, TOKEN
 
@@ -20,17 +20,17 @@ SECRET, CONFIG_MAP, APPLY, _ = commands("kubernetes_cronjob.yaml")
 NAME = "registry.example.com/source-ravan-calcom:0.3.0"
 
 
-def applied(reader: Reader) -> list[dict]:
-    """The objects that the header's command applies."""
-    reader.tool("kubectl", "#!/bin/sh\ncat\n")
-    done = reader.run(APPLY, IMAGE=NAME)
+def applied(example: Example) -> list[dict]:
+    """The objects that the command in the header applies."""
+    example.tool("kubectl", "#!/bin/sh\ncat\n")
+    done = example.run(APPLY, IMAGE=NAME)
     assert done.returncode == 0, done.stderr
     return list(yaml.safe_load_all(done.stdout))
 
 
 @pytest.fixture
-def reader(tmp_path):
-    return Reader(tmp_path / "reader", "kubernetes_cronjob.yaml", "messages.py", "catalog.json")
+def example(tmp_path):
+    return Example(tmp_path / "example", "kubernetes_cronjob.yaml", "messages.py", "catalog.json")
 
 
 def run(container: dict, user: dict, volumes: dict[str, Path]) -> subprocess.CompletedProcess[str]:
@@ -53,17 +53,17 @@ def run(container: dict, user: dict, volumes: dict[str, Path]) -> subprocess.Com
     )
 
 
-def test_two_runs_of_the_pod(reader, sandbox, connector, tmp_path, monkeypatch):
+def test_the_second_run_of_the_pod_adds_only_changed_bookings(example, sandbox, connector, tmp_path, monkeypatch):
     require_image(monkeypatch)
     sandbox.clock.set(sandbox.clock.now())
-    _, cron_job = applied(reader)
+    _, cron_job = applied(example)
     pod = cron_job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
     [container] = pod["containers"]
     assert container["image"] == NAME
-    # The files that the header's first commands name, where the pod looks for them.
+    # The files in the header's first commands, in the pod's directories.
     files = {"ravan-calcom": {"secret": SECRET, "configMap": CONFIG_MAP}}
     settings = {"access_token": TOKEN, "org_ids": [SMALL], "api_url": connector.url}
-    (reader.directory / "config.json").write_text(json.dumps(settings))
+    (example.directory / "config.json").write_text(json.dumps(settings))
     volumes = {}
     for volume in pod["volumes"]:
         directory = volumes[volume["name"]] = tmp_path / volume["name"]
@@ -73,7 +73,7 @@ def test_two_runs_of_the_pod(reader, sandbox, connector, tmp_path, monkeypatch):
             if kind in ("secret", "configMap"):
                 command = files[source.get("secretName") or source["name"]][kind]
                 for name in command.split("--from-file=")[1:]:
-                    (directory / name.strip()).write_bytes((reader.directory / name.strip()).read_bytes())
+                    (directory / name.strip()).write_bytes((example.directory / name.strip()).read_bytes())
 
     def landed() -> list[str]:
         found = sorted((volumes["data"] / "appointments").glob("*.jsonl"))
@@ -97,12 +97,12 @@ def test_two_runs_of_the_pod(reader, sandbox, connector, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_kubernetes_schemas_allow_every_object(reader, version):
-    for each in applied(reader):
+def test_kubernetes_schemas_allow_every_object(example, version):
+    for each in applied(example):
         kubernetes_validate.validate(each, version, strict=True)
 
 
-def test_the_cron_job_never_overlaps_or_repeats_itself_and_is_locked_down():
+def test_the_cron_job_does_not_overlap_or_retry_and_has_restricted_permissions():
     _, cron_job = yaml.safe_load_all((EXAMPLES / "kubernetes_cronjob.yaml").read_text())
     assert cron_job["spec"]["concurrencyPolicy"] == "Forbid"
     job = cron_job["spec"]["jobTemplate"]["spec"]

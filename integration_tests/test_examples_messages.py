@@ -1,4 +1,4 @@
-"""``examples/messages.py`` on its own: what it keeps, what it drops, and how it ends."""
+"""Tests of ``examples/messages.py`` without a connector: kept and dropped messages, and exit codes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from integration_tests.examples import Reader
+from integration_tests.examples import Example
 
 RECORD = '{"type":"RECORD","record":{"stream":"appointments","emitted_at":1,"data":{"id":"%s"}}}\n'
 LOG = '{"type":"LOG","log":{"level":"WARN","message":"careful"}}\n'
@@ -25,15 +25,15 @@ def state(stream: str, number: int) -> str:
 
 
 @pytest.fixture
-def reader(tmp_path):
-    reader = Reader(tmp_path / "reader", "messages.py")
-    (reader.directory / "data").mkdir()
-    return reader
+def example(tmp_path):
+    example = Example(tmp_path / "example", "messages.py")
+    (example.directory / "data").mkdir()
+    return example
 
 
-def connector(reader: Reader, printed: str, then: str = "true") -> str:
-    """A command that prints messages and ends as told."""
-    (reader.directory / "printed").write_text(printed)
+def connector(example: Example, printed: str, then: str = "true") -> str:
+    """A command that prints these messages, then runs ``then``."""
+    (example.directory / "printed").write_text(printed)
     return f"sh -c {shlex.quote(f'cat printed; {then}')}"
 
 
@@ -42,79 +42,79 @@ def numbers(file: Path) -> dict[str, int]:
     return {each["stream_descriptor"]["name"]: each["stream_state"]["n"] for each in states}
 
 
-def landed(reader: Reader) -> list[list[str]]:
-    files = sorted((reader.directory / "data" / "appointments").glob("*"))
+def landed(example: Example) -> list[list[str]]:
+    files = sorted((example.directory / "data" / "appointments").glob("*"))
     assert all(file.suffix == ".jsonl" for file in files)
     return [[json.loads(line)["id"] for line in file.read_text().splitlines()] for file in files]
 
 
-def test_forward_passes_on_what_a_destination_takes_and_no_half_line(reader):
+def test_forward_passes_on_records_and_states_but_no_incomplete_line(example):
     wanted = RECORD % "a" + state("appointments", 1) + STATUS
-    (reader.directory / "printed").write_text(wanted + LOG + ERROR + "no message\n" + (RECORD % "b")[:30])
-    done = reader.run("python messages.py forward < printed")
+    (example.directory / "printed").write_text(wanted + LOG + ERROR + "no message\n" + (RECORD % "b")[:30])
+    done = example.run("python messages.py forward < printed")
     assert (done.returncode, done.stdout) == (0, wanted)
     assert done.stderr == "source: WARN: careful\nsource: ERROR: it broke\nsource: INFO: no message\n"
 
 
-def test_read_lands_a_file_per_state_and_what_came_after_the_last_one(reader):
+def test_read_writes_a_file_per_state_and_one_for_the_records_after_the_last_state(example):
     printed = RECORD % "a" + RECORD % "b" + state("appointments", 1) + RECORD % "c" + (RECORD % "d")[:30]
-    done = reader.run(f"python messages.py read data -- {connector(reader, printed, 'kill -9 $$')}")
+    done = example.run(f"python messages.py read data -- {connector(example, printed, 'kill -9 $$')}")
     assert done.returncode == 137
-    assert landed(reader) == [["a", "b"], ["c"]]
-    kept = reader.directory / "data" / "state.json"
+    assert landed(example) == [["a", "b"], ["c"]]
+    kept = example.directory / "data" / "state.json"
     assert numbers(kept) == {"appointments": 1}
-    first, *_ = sorted((reader.directory / "data" / "appointments").iterdir())
+    first, *_ = sorted((example.directory / "data" / "appointments").iterdir())
     assert first.stat().st_mtime_ns <= kept.stat().st_mtime_ns, (
-        "the records are there before the state that covers them"
+        "records are written before the state that includes them"
     )
 
 
-def test_read_goes_on_from_the_state_and_drops_what_a_killed_run_left(reader):
-    data = reader.directory / "data"
+def test_read_continues_from_the_state_and_deletes_partial_files_of_a_killed_run(example):
+    data = example.directory / "data"
     (data / "appointments").mkdir()
     (data / "appointments" / "20260101T000000000000Z-0000.jsonl.part").write_text("half")
-    reader.run(f"python messages.py read data -- {connector(reader, state('appointments', 1))}")
-    given = connector(reader, state("organizations", 5), 'echo "$@" >&2').removesuffix("'") + "' source"
-    done = reader.run(f"python messages.py read data -- {given} read --config x")
+    example.run(f"python messages.py read data -- {connector(example, state('appointments', 1))}")
+    given = connector(example, state("organizations", 5), 'echo "$@" >&2').removesuffix("'") + "' source"
+    done = example.run(f"python messages.py read data -- {given} read --config x")
     assert done.stderr == "read --config x --state data/state.json\n"
     assert numbers(data / "state.json") == {"appointments": 1, "organizations": 5}
     assert list((data / "appointments").iterdir()) == []
 
 
-def test_write_keeps_the_last_echo_of_each_stream_and_the_connectors_exit_code(reader):
+def test_write_saves_the_last_confirmed_state_of_each_stream_and_returns_the_exit_code(example):
     printed = state("appointments", 1) + state("organizations", 2) + LOG + state("appointments", 3)
-    done = reader.run(f"python messages.py write data/kept.json -- {connector(reader, printed, 'exit 3')}")
+    done = example.run(f"python messages.py write data/kept.json -- {connector(example, printed, 'exit 3')}")
     assert (done.returncode, done.stderr) == (3, "destination: WARN: careful\n")
-    assert numbers(reader.directory / "data" / "kept.json") == {"appointments": 3, "organizations": 2}
-    assert [file.name for file in (reader.directory / "data").iterdir()] == ["kept.json"]
+    assert numbers(example.directory / "data" / "kept.json") == {"appointments": 3, "organizations": 2}
+    assert [file.name for file in (example.directory / "data").iterdir()] == ["kept.json"]
 
 
-def test_a_state_that_is_none_stops_it_before_anything_is_read(reader):
-    (reader.directory / "data" / "state.json").write_text('[{"type"')
-    done = reader.run("python messages.py read data -- touch started")
+def test_an_invalid_state_file_stops_the_run_before_reading(example):
+    (example.directory / "data" / "state.json").write_text('[{"type"')
+    done = example.run("python messages.py read data -- touch started")
     assert (done.returncode, done.stderr) == (
         1,
-        "data/state.json holds no states. Move it away to read everything once more.\n",
+        "data/state.json contains no states. Move it away to read everything again.\n",
     )
-    assert not (reader.directory / "started").exists()
+    assert not (example.directory / "started").exists()
 
 
-def test_a_state_that_can_not_be_written_stops_it_before_anything_is_read(reader):
-    (reader.directory / "data" / "state.json.part").mkdir()
-    done = reader.run("python messages.py read data -- touch started")
+def test_a_state_file_that_can_not_be_written_stops_the_run_before_reading(example):
+    (example.directory / "data" / "state.json.part").mkdir()
+    done = example.run("python messages.py read data -- touch started")
     assert (done.returncode, done.stderr) == (1, "data/state.json.part: Is a directory\n")
-    assert not (reader.directory / "started").exists()
+    assert not (example.directory / "started").exists()
 
 
-def test_a_catalog_takes_every_stream_incrementally(reader):
+def test_the_catalog_selects_every_stream_for_incremental_syncs(example):
     stream = {
         "name": "appointments",
         "json_schema": {"type": "object"},
         "default_cursor_field": ["synced_at"],
         "source_defined_primary_key": [["organization_id"], ["id"]],
     }
-    (reader.directory / "printed").write_text(LOG + json.dumps({"type": "CATALOG", "catalog": {"streams": [stream]}}))
-    [chosen] = json.loads(reader.run("python messages.py catalog < printed").stdout)["streams"]
+    (example.directory / "printed").write_text(LOG + json.dumps({"type": "CATALOG", "catalog": {"streams": [stream]}}))
+    [chosen] = json.loads(example.run("python messages.py catalog < printed").stdout)["streams"]
     assert chosen.pop("sync_id") > 0
     assert chosen == {
         "stream": stream,
@@ -125,6 +125,6 @@ def test_a_catalog_takes_every_stream_incrementally(reader):
         "generation_id": 1,
         "minimum_generation_id": 0,
     }
-    (reader.directory / "printed").write_text(ERROR)
-    done = reader.run("python messages.py catalog < printed")
+    (example.directory / "printed").write_text(ERROR)
+    done = example.run("python messages.py catalog < printed")
     assert (done.returncode, done.stdout, done.stderr) == (1, "", "ERROR: it broke\n")

@@ -1,7 +1,7 @@
-"""Each documented failure, met by the installed command in check and in read.
+"""Tests each documented failure in check and read.
 
-One read and one check meet all faults at once, each in an organization of its own: that is what failing alone
-means, and the waiting for retries is shared.
+One read and one check meet all faults at once, each in its own organization. This shows that organizations fail alone,
+and saves time, because all retries wait at the same time.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ CDK_WORDS = (
 
 @pytest.fixture(scope="module", autouse=True)
 def fault_runs(tmp_path_factory):
-    """The matrix's runs of the command, by verb, side by side and beside the tests that come before theirs."""
+    """The runs of the fault matrix by verb. They start before the other tests of this module and run in parallel."""
     return {verb: Background(verb, tmp_path_factory.mktemp(verb)) for verb in ("read", "check")}
 
 
 @pytest.mark.parametrize("name", sorted(name for name in ELSEWHERE if name.startswith("unauthorized")))
-def test_a_refused_token_is_one_sentence_for_the_whole_read(connector, sandbox, name):
+def test_a_refused_token_ends_a_read_with_one_error(connector, sandbox, name):
     org_ids = [f"org-{number}" for number in range(40)]
     sandbox.faults = dict.fromkeys(org_ids, FAULTS[name])
     output = connector.run("read", connector.config(*org_ids, num_workers=4), mode="incremental", streams=BOTH)
@@ -63,20 +63,20 @@ def test_a_refused_token_is_one_sentence_for_the_whole_read(connector, sandbox, 
     assert error["failure_type"] == CONFIG
     assert error["message"].startswith("Ravan refused the Access Token (")
     assert output.ended("appointments") == "INCOMPLETE"
-    # Three say it, and no more than the requests under way come on top.
+    # Three refusals are needed; the requests in progress may add one per worker.
     assert 3 <= sandbox.requests.total() <= 3 + 4
-    asked = {row["organization_id"] for row in output.results.values() if row["outcome"] == "failed"}
-    assert len(asked) == sandbox.requests.total()
+    attempted = {row["organization_id"] for row in output.results.values() if row["outcome"] == "failed"}
+    assert len(attempted) == sandbox.requests.total()
     assert {row["error_kind"] for row in output.results.values()} == {"token_refused"}
-    not_asked = [row for row in output.results.values() if row["organization_id"] not in asked]
-    assert {(row["outcome"], row["requests"], row["error"]) for row in not_asked} == {
+    not_attempted = [row for row in output.results.values() if row["organization_id"] not in attempted]
+    assert {(row["outcome"], row["requests"], row["error"]) for row in not_attempted} == {
         ("not_asked", 0, error["message"])
     }
     [closing] = [line for line in output.logs("INFO") if line.startswith("Done: ")]
-    assert f"0 of 40 organizations read, {len(asked)} failed, {40 - len(asked)} not attempted;" in closing
+    assert f"0 of 40 organizations read, {len(attempted)} failed, {40 - len(attempted)} not attempted;" in closing
 
 
-def test_a_refused_token_is_one_sentence_for_the_whole_check(connector, sandbox):
+def test_a_refused_token_ends_a_check_with_one_error(connector, sandbox):
     output = connector.run("check", connector.config(*map(str, range(30)), access_token="another", num_workers=3))
     assert output.check["status"] == "FAILED"
     assert output.check["message"].startswith("Ravan refused the Access Token (HTTP 401, requested for organization ")
@@ -84,7 +84,7 @@ def test_a_refused_token_is_one_sentence_for_the_whole_check(connector, sandbox)
     assert sandbox.requests.total() <= 3 + 3
 
 
-def test_one_organizations_401_is_its_own_once_the_token_has_worked(connector, sandbox):
+def test_a_401_after_a_success_fails_only_its_organization(connector, sandbox):
     org_ids = [f"org-{number:02}" for number in range(8)]
     for number, org_id in enumerate(org_ids):
         sandbox.put(generated(org_id, HEALTHY_ROWS, number, sandbox.clock.now()))
@@ -108,7 +108,7 @@ def test_one_organizations_401_is_its_own_once_the_token_has_worked(connector, s
     assert connector.run("check", config).check["message"].startswith(summary)
 
 
-def test_a_first_401_is_its_own_where_two_more_do_not_say_the_same(connector, sandbox):
+def test_a_first_401_fails_only_its_organization_unless_two_more_follow(connector, sandbox):
     org_ids = ["a", "b", "c", "d"]
     for org_id in org_ids:
         sandbox.put(generated(org_id, HEALTHY_ROWS, 1, sandbox.clock.now()))
@@ -123,8 +123,8 @@ def test_a_first_401_is_its_own_where_two_more_do_not_say_the_same(connector, sa
     }
 
 
-def test_a_token_that_expires_in_the_middle_keeps_what_was_read(connector, sandbox):
-    ends = sandbox.clock.now() - timedelta(minutes=1)  # a token is still tried, where the clocks may differ
+def test_organizations_read_before_the_token_expires_are_kept(connector, sandbox):
+    ends = sandbox.clock.now() - timedelta(minutes=1)  # an expired token is still tried, because clocks may differ
     token = jwt.encode({"exp": int(ends.timestamp())}, "k" * 32)
     sandbox.tokens = {token}
     org_ids = [f"org-{number}" for number in range(12)]
@@ -146,21 +146,21 @@ def test_a_token_that_expires_in_the_middle_keeps_what_was_read(connector, sandb
 
 
 @pytest.mark.parametrize("verb", ["check", "read"])
-def test_a_wait_of_a_day_ends_the_whole_at_once(connector, sandbox, verb):
+def test_a_rate_limit_of_a_day_ends_the_command_at_once(connector, sandbox, verb):
     org_ids = [f"org-{number}" for number in range(20)]
     for number, org_id in enumerate(org_ids):
         sandbox.put(generated(org_id, HEALTHY_ROWS, number, sandbox.clock.now()))
     sandbox.faults["org-5"] = FAULTS["rate-limited-day"]
-    sandbox.delay = 0.05  # so that the other worker gets no further than its next request meanwhile
+    sandbox.delay = 0.05  # so that the other worker sends at most one more request
     config = connector.config(*org_ids, num_workers=2, failing_organizations="skip")
     output = connector.run(verb, config, mode="incremental", streams=BOTH)
-    assert sandbox.requests.total() <= 5 + 2 + 2, "no more than were under way"
+    assert sandbox.requests.total() <= 5 + 2 + 2, "only requests in progress may follow"
     until = re.compile(
         r"Ravan limits the rate of requests: organization org-5 was not read \(HTTP 429\): "
         r"it asks to wait until \d{4}-\d\d-\d\d at \d\d:\d\d:\d\d UTC\. "
     )
     if verb == "check":
-        assert output.check == {"status": "SUCCEEDED"}, "some were read, and this one may be later"
+        assert output.check == {"status": "SUCCEEDED"}, "others could be read, and the failure is temporary"
         warnings = output.logs("WARN")
         assert any(map(until.match, warnings))
         assert any("organizations were not checked" in line for line in warnings)
@@ -174,19 +174,19 @@ def test_a_wait_of_a_day_ends_the_whole_at_once(connector, sandbox, verb):
     assert outcomes["not_asked"] == 20 - sandbox.requests.total()
 
 
-def test_an_address_where_nobody_answers_is_named_and_may_pass(connector):
+def test_an_unreachable_address_is_named_and_counts_as_a_temporary_failure(connector):
     config = connector.config("a", "b", api_url="http://127.0.0.1:9")
     read, check = connector.run("read", config), connector.run("check", config)
-    for said in (read.errors[-1]["message"], check.check["message"]):
-        assert said.startswith("2 of 2 organizations failed: 2 unreachable. (1) Could not read organization ")
-        assert "Could not read organization a from 127.0.0.1:9 (tried " in said
-        assert "the connection was refused" in said
+    for message in (read.errors[-1]["message"], check.check["message"]):
+        assert message.startswith("2 of 2 organizations failed: 2 unreachable. (1) Could not read organization ")
+        assert "Could not read organization a from 127.0.0.1:9 (tried " in message
+        assert "the connection was refused" in message
     assert [error["failure_type"] for error in read.errors] == [TRANSIENT]
-    assert check.check["status"] == "FAILED", "nobody could be read"
-    assert "To sync the others" not in check.check["message"], "there is nobody to go on with"
+    assert check.check["status"] == "FAILED", "no organization could be read"
+    assert "To sync the others" not in check.check["message"], "skip would not help"
 
 
-def test_a_check_passes_over_failures_that_may_pass_where_somebody_can_be_read(connector, sandbox):
+def test_a_check_with_temporary_failures_succeeds_if_another_organization_can_be_read(connector, sandbox):
     for number, name in enumerate(("well", "html", "calcom-error", "reset")):
         sandbox.put(generated(name, HEALTHY_ROWS, number, sandbox.clock.now()))
     sandbox.faults = {name: FAULTS[name] for name in ("html", "calcom-error", "reset")}
@@ -205,13 +205,13 @@ def test_a_check_passes_over_failures_that_may_pass_where_somebody_can_be_read(c
     )
 
 
-def test_a_server_that_speaks_no_tls_is_named(connector):
+def test_a_server_without_tls_is_named_in_the_error(connector):
     config = connector.config("a", api_url=connector.url.replace("http://", "https://"))
     output = connector.run("check", config)
     assert "the TLS connection failed" in output.check["message"]
 
 
-def test_the_matrix_holds_every_fault():
+def test_the_matrix_contains_every_fault():
     assert {*LASTING, *LIMITED, *PASSING, *ODD, *ELSEWHERE} == set(FAULTS)
 
 
@@ -223,27 +223,28 @@ def sentence_of(name: str, verb: str, run: Background) -> str:
 
 @pytest.mark.parametrize("verb", ["check", "read"])
 @pytest.mark.parametrize("name", LASTING)
-def test_a_fault_has_its_own_sentence(fault_runs, verb, name):
+def test_each_fault_has_its_own_sentence(fault_runs, verb, name):
     run, expected = fault_runs[verb], LASTING[name]
     sentence = sentence_of(name, verb, run)
     retries = (workers.CHECK if verb == "check" else workers.READ).most
     requests = run.sandbox.requests_for(name)
-    # A reset may be that of an idle connection, so each try sends twice; and one request more has the lower limit.
+    # After a reset, each try sends the request again on a new connection, in case the old one was idle. After
+    # calcom-error-as-400, one more request has the lower limit.
     tries = requests // (2 if name == "reset" else 1) - (name == "calcom-error-as-400")
     assert (
         expected.sentence.format(org=name, host=run.host, tries=tries).replace("tried 1 times", "tried once")
         in sentence
     )
-    if expected.asked == RETRIED:
-        # On a busy machine the time of a check may be over before its retry.
+    if expected.requests == RETRIED:
+        # On a busy machine, the time limit of a check may end before its retry.
         assert (2 if verb == "read" else 1) <= tries <= retries + 1
         assert f"tried {tries} times" in sentence or (tries == 1 and "tried once" in sentence)
     else:
-        assert requests == {ONCE: 1, TWICE: 2}[expected.asked]
+        assert requests == {ONCE: 1, TWICE: 2}[expected.requests]
 
 
 @pytest.mark.parametrize("name", LASTING)
-def test_a_fault_has_the_right_kind(fault_runs, name):
+def test_each_fault_has_the_expected_kind(fault_runs, name):
     output, expected = fault_runs["read"].output, LASTING[name]
     row = output.results[name]
     [kind] = [kind for kind in KINDS if kind.name == row["error_kind"]]
@@ -252,7 +253,7 @@ def test_a_fault_has_the_right_kind(fault_runs, name):
     assert (row["last_read_at"], row["bookings_read"], row["coverage"]) == (None, None, None)
 
 
-def test_check_counts_by_kind_and_then_names_the_most_actionable(fault_runs):
+def test_check_counts_failures_by_kind_and_quotes_the_most_actionable_ones(fault_runs):
     output = fault_runs["check"].output
     assert output.code == 0
     assert output.check["status"] == "FAILED"
@@ -271,7 +272,7 @@ def test_check_counts_by_kind_and_then_names_the_most_actionable(fault_runs):
     assert message.endswith(f" And {len(LASTING) - 20} more. The log names each.")
 
 
-def test_read_delivers_and_checkpoints_every_healthy_organization(fault_runs):
+def test_read_delivers_every_healthy_organization_and_keeps_it_in_the_state(fault_runs):
     output = fault_runs["read"].output
     assert {row["organization_id"] for row in output.rows} == {*HEALTHY, *ODD}
     assert len(output.rows) == HEALTHY_ROWS * len(HEALTHY) + len(ODD)
@@ -281,7 +282,7 @@ def test_read_delivers_and_checkpoints_every_healthy_organization(fault_runs):
     assert set(output.results) == set(fault_runs["read"].sandbox.accounts)
 
 
-def test_read_ends_incomplete_with_a_summary_in_words(fault_runs):
+def test_read_ends_incomplete_with_a_summary_of_the_failures(fault_runs):
     output = fault_runs["read"].output
     assert output.code == 1
     assert (output.ended("appointments"), output.ended("organizations")) == ("INCOMPLETE", "COMPLETE")
@@ -298,7 +299,7 @@ def test_read_ends_incomplete_with_a_summary_in_words(fault_runs):
     assert "stack_trace" not in summary
 
 
-def test_half_a_character_is_replaced_with_a_warning(fault_runs):
+def test_a_lone_surrogate_is_replaced_with_a_warning(fault_runs):
     output = fault_runs["read"].output
     [row] = [row for row in output.rows if row["organization_id"] == "lone-surrogate"]
     assert row["attendee_name"] == "Ann \ufffd Lee"
@@ -307,10 +308,10 @@ def test_half_a_character_is_replaced_with_a_warning(fault_runs):
         "Organization lone-surrogate: Ravan's response held invalid characters or a number out of range. "
         "The characters are delivered as \ufffd, the number as text."
     )
-    assert doubt.startswith("Organization lone-surrogate: coverage is unknown"), "its row does not end"
+    assert doubt.startswith("Organization lone-surrogate: coverage is unknown"), "the row has no end time"
 
 
-def test_a_rate_limit_fails_nobody_and_is_a_stream_status(fault_runs):
+def test_a_rate_limit_fails_no_organization_and_sets_the_stream_status(fault_runs):
     output = fault_runs["read"].output
     for name in LIMITED:
         assert output.results[name]["requests"] == fault_runs["read"].sandbox.requests_for(name) == 3
@@ -323,24 +324,24 @@ def test_a_rate_limit_fails_nobody_and_is_a_stream_status(fault_runs):
 
 
 @pytest.mark.parametrize("verb", ["check", "read"])
-def test_a_pause_is_told_when_it_begins_and_when_it_ends(fault_runs, verb):
+def test_the_start_and_the_end_of_a_rate_limit_pause_are_logged(fault_runs, verb):
     lines = [line.split()[0] for line in fault_runs[verb].output.logs("INFO")]
     told = [word for word in lines if word in ("Ravan", "Requests")]
     assert told
     assert told == (["Ravan", "Requests"] * len(told))[: len(told)]
-    assert verb == "check" or len(told) % 2 == 0, "a check may run out of time in a pause, a read goes on"
+    assert verb == "check" or len(told) % 2 == 0, "only a check may end during a pause"
 
 
 @pytest.mark.parametrize("verb", ["check", "read"])
-def test_nothing_that_is_printed_is_the_cdks_own_wording(fault_runs, verb):
+def test_no_error_message_of_the_cdk_is_printed(fault_runs, verb):
     output = fault_runs[verb].output
-    assert [words for words in CDK_WORDS if words in output.said] == []
+    assert [words for words in CDK_WORDS if words in output.text] == []
     assert not any("Max retries exceeded" in line for level in ("INFO", "WARN", "ERROR") for line in output.logs(level))
 
 
-def test_every_retry_is_said(fault_runs):
-    said = fault_runs["read"].output.logs("INFO")
+def test_every_retry_is_logged(fault_runs):
+    lines = fault_runs["read"].output.logs("INFO")
     again = re.compile(r"Organization internal-error: INTERNAL_ERROR, HTTP 500\. Retrying in \d+ s \(try (\d) of 5\)\.")
-    assert [found[1] for found in map(again.fullmatch, said) if found] == ["2", "3", "4", "5"]
-    # What was seen, where the HTTP status alone says nothing.
-    assert any(line.startswith("Organization html: HTTP 200, it is an HTML page. Retrying") for line in said)
+    assert [found[1] for found in map(again.fullmatch, lines) if found] == ["2", "3", "4", "5"]
+    # The detail is logged if the HTTP status alone explains nothing.
+    assert any(line.startswith("Organization html: HTTP 200, it is an HTML page. Retrying") for line in lines)

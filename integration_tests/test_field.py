@@ -1,4 +1,4 @@
-"""The API as it is in the field: limits, connections that were closed, cookies, odd settings of the machine."""
+"""Tests of conditions in production: rate limits, closed connections, cookies, invalid settings of the machine."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ def org_ids(sandbox):
         lambda: FixedWindow(requests=30, seconds=3, retry_after="date"),
     ],
 )
-def test_no_organization_fails_for_a_limit(connector, sandbox, org_ids, limit):
+def test_no_organization_fails_because_of_a_rate_limit(connector, sandbox, org_ids, limit):
     sandbox.limit = limit()
     output = connector.run("read", connector.config(*org_ids), mode="incremental")
     assert output.code == 0
     assert len(output.rows) == ROWS * len(org_ids)
     assert sandbox.limit.refused > 0
-    assert sandbox.limit.refused <= sandbox.limit.allowed, "no storm of requests against a limit"
+    assert sandbox.limit.refused <= sandbox.limit.allowed, "few requests are sent after a refusal"
     paused = [line for line in output.logs("INFO") if "limits the rate of requests" in line]
     through = [line for line in output.logs("INFO") if line == "Requests succeed again."]
     assert len(paused) == len(through) >= 1
 
 
-def test_a_check_under_a_limit_succeeds(connector, sandbox, org_ids):
+def test_a_check_succeeds_under_a_rate_limit(connector, sandbox, org_ids):
     sandbox.limit = TokenBucket(capacity=2, per_second=20)
     assert connector.run("check", connector.config(*org_ids)).check == {"status": "SUCCEEDED"}
 
 
-def test_a_limit_that_lasts_until_tomorrow_ends_the_sync_at_once_and_says_until_when(connector, sandbox, org_ids):
+def test_a_rate_limit_until_tomorrow_ends_the_sync_at_once_and_gives_its_end(connector, sandbox, org_ids):
     sandbox.faults = dict.fromkeys(org_ids, FAULTS["rate-limited-day"])
     output = connector.run("read", connector.config(*org_ids), streams=("appointments", "organizations"))
     assert output.code == 1
@@ -54,7 +54,7 @@ def test_a_limit_that_lasts_until_tomorrow_ends_the_sync_at_once_and_says_until_
     assert sandbox.requests.total() <= 10
 
 
-def test_a_connection_that_was_closed_meanwhile_costs_nothing(connector, sandbox, org_ids):
+def test_a_closed_idle_connection_causes_no_failure(connector, sandbox, org_ids):
     sandbox.goes_stale = True
     output = connector.run("read", connector.config(*org_ids, num_workers=10))
     assert (output.code, len(output.rows)) == (0, ROWS * len(org_ids))
@@ -63,7 +63,7 @@ def test_a_connection_that_was_closed_meanwhile_costs_nothing(connector, sandbox
     assert output.logs("WARN") == []
 
 
-def test_no_cookie_travels_with_another_organizations_request(connector, sandbox, org_ids):
+def test_no_cookie_is_sent_with_another_organizations_request(connector, sandbox, org_ids):
     sandbox.sets_cookies = True
     assert connector.run("read", connector.config(*org_ids, num_workers=1)).code == 0
     assert not any(sandbox.cookies.values())
@@ -77,9 +77,9 @@ def test_no_cookie_travels_with_another_organizations_request(connector, sandbox
         ({"HTTPS_PROXY": "http://user:hunter2hunter2@127.0.0.1:none"}, "is not valid"),
     ],
 )
-def test_an_odd_machine_is_told_in_words_and_no_proxys_password(connector, environment, sentence):
+def test_invalid_network_settings_are_named_without_the_proxys_password(connector, environment, sentence):
     config = connector.config(SMALL, api_url=connector.url.replace("http://127.0.0.1", "https://localhost.invalid"))
     output = connector.run("check", config, "--debug", environment=environment)
     assert sentence in output.check["message"]
-    assert "hunter2hunter2" not in output.said
-    assert "Traceback" not in output.said
+    assert "hunter2hunter2" not in output.text
+    assert "Traceback" not in output.text

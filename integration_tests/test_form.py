@@ -1,4 +1,4 @@
-"""What is typed into the form of Airbyte's web app, from the paste to the requests."""
+"""Tests of input in the form of Airbyte's web app, from the pasted text to the requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The real image, run as Airbyte and pipelines run it."""
+"""Tests of the built image, run as Airbyte and pipelines do."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def run(*arguments: str, options: tuple[str, ...] = ("--network", "host"), direc
 
 @pytest.fixture
 def files(connector, sandbox):
-    """A directory that uid 1000 can read, with the settings and a catalog for each sync mode."""
+    """A directory that user 1000 can read, with the settings and a catalog for each sync mode."""
     sandbox.clock.set(sandbox.clock.now())
     directory = connector.directory / "data"
     directory.mkdir()
@@ -66,13 +66,13 @@ def inspected() -> dict:
     return json.loads(done.stdout)[0]["Config"]
 
 
-def test_spec_needs_nothing_but_the_image():
+def test_spec_runs_without_a_network_or_files():
     output = run("spec", options=("--read-only", "--cap-drop", "all", "--network", "none"))
     assert output.code == 0
     assert output.of("SPEC")
 
 
-def test_check_discover_and_read(files):
+def test_check_discover_and_read_succeed_in_the_image(files):
     config = ("--config", f"{MOUNT}/config.json")
     assert run("check", *config, directory=files).check == {"status": "SUCCEEDED"}
     assert [stream["name"] for stream in run("discover", *config, directory=files).of("CATALOG")[0]["streams"]] == [
@@ -90,7 +90,7 @@ def test_read_works_without_write_access_or_capabilities(files):
     assert (output.code, len(output.rows)) == (0, 37)
 
 
-def test_a_second_incremental_read_sends_only_what_changed(files, sandbox):
+def test_a_second_incremental_read_sends_only_changed_bookings(files, sandbox):
     first = read(files, "incremental")
     (files / "state.json").write_text(json.dumps([first.states[-1]]))
     (files / "state.json").chmod(0o644)
@@ -99,15 +99,15 @@ def test_a_second_incremental_read_sends_only_what_changed(files, sandbox):
     assert (len(first.rows), [row["id"] for row in second.rows]) == (37, [booked.uid])
 
 
-def test_a_failing_organization_is_exit_code_1(files, sandbox):
+def test_a_failing_organization_causes_exit_code_1(files, sandbox):
     sandbox.accounts[SMALL].connected = False
     output = read(files, "full_refresh")
     assert output.code == 1
     assert "has no primary Cal.com account connected" in output.errors[0]["message"]
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can make a file that uid 1000 can't read")
-def test_settings_that_the_user_can_not_read_are_named(files):
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can make a file that user 1000 can't read")
+def test_an_unreadable_settings_file_is_named_in_the_error(files):
     (files / "config.json").chmod(0o600)
     output = run("check", "--config", f"{MOUNT}/config.json", directory=files)
     assert output.check["status"] == "FAILED"
@@ -116,7 +116,7 @@ def test_settings_that_the_user_can_not_read_are_named(files):
     assert "Traceback" not in output.stdout + output.stderr
 
 
-def test_sigterm_ends_it_at_once_with_whole_messages(files, connector, sandbox):
+def test_sigterm_ends_the_container_at_once_and_leaves_complete_messages(files, connector, sandbox):
     sandbox.delay = 0.2
     org_ids = [f"org-{number}" for number in range(300)]
     for number, org_id in enumerate(org_ids):
@@ -137,11 +137,11 @@ def test_sigterm_ends_it_at_once_with_whole_messages(files, connector, sandbox):
     lines += process.stdout.readlines()
     process.stdout.close()
     assert process.wait(timeout=30) in (128 + signal.SIGTERM, -signal.SIGTERM)
-    assert time.monotonic() - started < 30, "the sync itself would take far longer"
+    assert time.monotonic() - started < 30, "the whole sync would take far longer"
     assert Output(0, "".join(lines), "").rows
 
 
-def test_the_image_is_labelled_as_airbyte_expects():
+def test_the_image_has_the_labels_that_airbyte_expects():
     config = inspected()
     environment = dict(entry.split("=", 1) for entry in config["Env"])
     assert environment["AIRBYTE_ENTRYPOINT"] == " ".join(config["Entrypoint"])
@@ -153,7 +153,7 @@ def test_the_image_is_labelled_as_airbyte_expects():
     assert "/" in labels["org.opencontainers.image.base.name"]
 
 
-def test_a_start_compiles_nothing_and_no_file_can_be_changed():
+def test_modules_are_precompiled_and_files_are_not_writable():
     script = (
         "import pathlib, sys, importlib.util as u; import source_ravan_calcom.main, source_ravan_calcom.source; "
         "files = [m.__file__ for m in list(sys.modules.values()) if getattr(m, '__file__', None)]; "
@@ -168,32 +168,30 @@ def test_a_start_compiles_nothing_and_no_file_can_be_changed():
 
 
 def _pins(lines) -> set[str]:
-    """`name==version` with the name normalised, from a lock file or from `pip freeze`."""
+    """Lines `name==version` of a lock file or of `pip freeze`, with normalised names."""
     pins = (line.split()[0].partition("==") for line in lines if "==" in line and not line.startswith(" "))
     return {f"{re.sub('[-_.]+', '-', name).lower()}=={version}" for name, _, version in pins}
 
 
 def in_image(entrypoint: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Another command of the image's, without a network."""
+    """Run another command in the image, without a network."""
     options = ("--network", "none", "--entrypoint", entrypoint)
     return subprocess.run(command(*arguments, options=options), capture_output=True, text=True, check=False)
 
 
-def test_the_image_holds_the_locked_versions_and_lists_them():
+def test_the_image_contains_the_locked_versions_and_lists_them():
     script = "import importlib.metadata as m; [print(f'{d.name}=={d.version}') for d in m.distributions()]"
     done = in_image("/opt/connector/bin/python", "-I", "-c", script)
     held = {pin for pin in _pins(done.stdout.splitlines()) if not pin.startswith("airbyte-source-ravan-calcom")}
     assert held
     assert held <= _pins((CONTAINER.parents[1] / "requirements.lock").read_text().splitlines())
     frozen = _pins(in_image("pip", "freeze").stdout.splitlines())
-    assert {pin for pin in held - frozen if not pin.startswith("setuptools")} == set(), (
-        "what Airbyte's registry asks for"
-    )
+    assert {pin for pin in held - frozen if not pin.startswith("setuptools")} == set(), "Airbyte's registry requires it"
     components = json.loads(in_image("cat", "/opt/connector/sbom.cdx.json").stdout)["components"]
     listed = _pins(f"{each['name']}=={each['version']}" for each in components)
     assert {pin for pin in listed if not pin.startswith("airbyte-source-ravan-calcom")} == held
 
 
-def test_the_image_lacks_pandas_and_nothing_else_that_its_packages_require():
+def test_the_image_contains_all_required_packages_except_numpy_and_pandas():
     done = in_image("pip", "check")
     assert re.fullmatch(r"airbyte-cdk \S+ requires pandas, which is not installed\.\n", done.stdout)

@@ -1,4 +1,4 @@
-"""Only what changed: states, second syncs, and syncs that were killed."""
+"""Tests of states, second syncs, and syncs after a killed one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SMALL, MEDIUM, BUSY = (ORGANIZATIONS[name] for name in ("small", "medium", "busy
 
 
 class Syncs:
-    """One connection over several syncs: its state, and its table merged by primary key."""
+    """One connection over several syncs, with its state and its table, which is merged by primary key."""
 
     def __init__(self, connector, *org_ids, **settings) -> None:
         self.connector, self.org_ids, self.settings = connector, org_ids, settings
@@ -31,7 +31,7 @@ class Syncs:
         return output
 
     def take(self, stdout: str) -> None:
-        """What a destination commits: whole lines, and the state after the records before it."""
+        """Commit as a destination does: complete lines, and records only with a state after them."""
         for line in stdout.splitlines(keepends=True):
             if not line.endswith("\n"):
                 continue
@@ -49,7 +49,7 @@ def syncs(connector, sandbox):
     return Syncs(connector, SMALL, MEDIUM)
 
 
-def test_nothing_changed_means_no_records_and_the_same_state(syncs):
+def test_an_unchanged_account_sends_no_records_and_the_same_state(syncs):
     assert len(syncs.sync().rows) == 37 + 180
     before = syncs.state[0]["stream"]["stream_state"]["organizations"]
     second = syncs.sync()
@@ -61,7 +61,7 @@ def test_nothing_changed_means_no_records_and_the_same_state(syncs):
     }
 
 
-def test_one_cancelled_booking_is_exactly_one_record(syncs, sandbox):
+def test_one_cancelled_booking_sends_exactly_one_record(syncs, sandbox):
     syncs.sync()
     uid = next(iter(sandbox.accounts[SMALL].bookings))
     sandbox.accounts[SMALL].set_status(uid, "rejected")
@@ -79,7 +79,7 @@ def test_a_change_and_its_reversal_are_both_sent(syncs, sandbox):
         assert [row["status"] for row in syncs.sync().rows] == [status]
 
 
-def test_a_reschedule_is_the_old_booking_cancelled_and_a_new_one(syncs, sandbox):
+def test_a_reschedule_sends_the_cancelled_booking_and_the_new_one(syncs, sandbox):
     syncs.sync()
     old = sandbox.accounts[SMALL].shown("upcoming", sandbox.clock.now(), 1)[0]
     new = sandbox.reschedule(SMALL, old.uid, sandbox.clock.now() + timedelta(days=9))
@@ -92,19 +92,19 @@ def test_a_new_booking_is_sent_wherever_it_starts(syncs, sandbox):
     assert {row["id"] for row in syncs.sync().rows} == booked
 
 
-def test_the_passing_of_time_is_no_change(syncs, sandbox):
+def test_a_booking_that_only_moves_into_the_past_is_not_sent_again(syncs, sandbox):
     syncs.sync()
     sandbox.clock.set(sandbox.clock.now() + timedelta(days=400))
     assert syncs.sync().rows == []
 
 
-def test_another_agent_changes_every_row(syncs):
+def test_a_new_agent_id_sends_every_row_again(syncs):
     syncs.sync()
     assert len(syncs.sync(agent_id="agent_2").rows) == 37 + 180
     assert syncs.sync().rows == []
 
 
-def test_other_statuses_send_what_was_not_sent_before(syncs):
+def test_additional_statuses_send_only_bookings_not_sent_before(syncs):
     first = syncs.sync(statuses=["upcoming"])
     second = syncs.sync(statuses=["upcoming", "past"])
     assert {row["id"] for row in first.rows} & {row["id"] for row in second.rows} == set()
@@ -129,7 +129,7 @@ def test_a_failing_organization_keeps_its_state_and_a_removed_one_loses_it(syncs
     syncs.sync()
     assert set(syncs.state[0]["stream"]["stream_state"]["organizations"]) == {MEDIUM}
     syncs.org_ids = (MEDIUM, SMALL)
-    assert len(syncs.sync().rows) == 38, "an organization that comes back starts from nothing"
+    assert len(syncs.sync().rows) == 38, "an organization that was removed and added again has no state"
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_a_failing_organization_keeps_its_state_and_a_removed_one_loses_it(syncs
         [{"type": "GLOBAL", "global": {"shared_state": {"a": 1}, "stream_states": []}}],
     ],
 )
-def test_an_unknown_state_means_a_full_read_with_one_warning(syncs, state):
+def test_an_unknown_state_causes_a_full_read_with_one_warning(syncs, state):
     syncs.state = state
     output = syncs.sync()
     assert output.code == 0
@@ -159,7 +159,7 @@ def test_an_unknown_state_means_a_full_read_with_one_warning(syncs, state):
     assert "was not understood" in warning
 
 
-def test_the_state_holds_no_attendee_and_no_token(syncs):
+def test_the_state_contains_no_attendee_and_no_token(syncs):
     output = syncs.sync()
     printed = json.dumps(output.states)
     assert "example.com" not in printed
@@ -167,7 +167,7 @@ def test_the_state_holds_no_attendee_and_no_token(syncs):
     assert "sandbox-token" not in printed
 
 
-def test_a_killed_sync_is_resumed_from_its_last_state(connector, sandbox):
+def test_a_sync_after_a_killed_one_resumes_from_its_last_state(connector, sandbox):
     sandbox.clock.set(sandbox.clock.now())
     rng = random.Random(11)
     org_ids = [f"org-{number:02}" for number in range(60)]
@@ -194,14 +194,14 @@ def test_a_killed_sync_is_resumed_from_its_last_state(connector, sandbox):
     sandbox.delay = 0
     undisturbed.sync()
     resumed = killed.sync()
-    assert len(resumed.rows) < len(undisturbed.table), "the states that were printed saved some work"
+    assert len(resumed.rows) < len(undisturbed.table), "the printed states save requests"
     for table in (undisturbed.table, killed.table):
         for row in table.values():
             del row["synced_at"]
     assert killed.table == undisturbed.table
 
 
-def test_a_thousand_organizations_print_a_bounded_state(connector, sandbox):
+def test_states_of_a_thousand_organizations_have_a_bounded_size(connector, sandbox):
     sandbox.clock.set(sandbox.clock.now())
     template = generated("template", 99, 1, sandbox.clock.now())
     org_ids = [f"{number:036}" for number in range(1000)]

@@ -1,4 +1,4 @@
-"""The organizations stream, and what is claimed in it, through the installed command."""
+"""Tests of the organizations stream and its coverage, by the installed command."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def rows(output, stream="organizations"):
 
 
 @pytest.fixture(autouse=True)
-def _stand_still(sandbox):
+def _stop_the_clock(sandbox):
     sandbox.clock.set(sandbox.clock.now())
 
 
-def test_every_organization_has_its_row_also_when_the_sync_fails(connector):
+def test_every_organization_has_a_row_even_if_the_sync_fails(connector):
     output = connector.run("read", connector.config(SMALL, BUSY, EMPTY, BROKEN), mode="incremental", streams=BOTH)
     assert output.code == 1
     found = rows(output)
@@ -49,7 +49,7 @@ def test_every_organization_has_its_row_also_when_the_sync_fails(connector):
     assert output.logs("WARN") == []
 
 
-def test_selected_alone_it_delivers_no_booking_and_unselected_it_changes_nothing(connector, sandbox):
+def test_organizations_alone_delivers_no_booking_and_does_not_affect_appointments_if_unselected(connector, sandbox):
     alone = connector.run("read", connector.config(SMALL), streams=("organizations",))
     assert (alone.code, rows(alone, "appointments"), len(rows(alone))) == (0, {}, 1)
     without = connector.run("read", connector.config(SMALL))
@@ -57,7 +57,7 @@ def test_selected_alone_it_delivers_no_booking_and_unselected_it_changes_nothing
     assert sandbox.requests_for(SMALL) == 2
 
 
-def test_a_gap_is_one_warning_and_one_row(connector, sandbox):
+def test_a_gap_causes_one_warning_and_stays_in_the_organizations_row(connector, sandbox):
     connection = Connection(connector, "org", streams=BOTH)
     sandbox.put(generated("org", 260, 1, sandbox.clock.now()))
     connection.sync()
@@ -77,11 +77,11 @@ def test_a_gap_is_one_warning_and_one_row(connector, sandbox):
     for outcome in ("failed", "read"):
         connection.sync()
         row = connection.tables["organizations"]["org",]
-        assert (row["outcome"], {name: row[name] for name in gap}) == (outcome, gap), "the latest gap stays in the row"
+        assert (row["outcome"], {name: row[name] for name in gap}) == (outcome, gap), "the row keeps the latest gap"
         sandbox.faults.clear()
 
 
-def test_another_account_in_the_place_of_one_is_covered_anew(connector, sandbox):
+def test_coverage_begins_anew_if_another_account_is_connected(connector, sandbox):
     connection = Connection(connector, "org", streams=BOTH)
     sandbox.put(generated("org", 20, 1, sandbox.clock.now()))
     connection.sync()
@@ -93,7 +93,7 @@ def test_another_account_in_the_place_of_one_is_covered_anew(connector, sandbox)
     assert row["covered_from"]
 
 
-def test_a_version_that_ignores_the_filter_is_found_out(connector, sandbox):
+def test_coverage_is_unknown_if_the_api_version_ignores_the_filter(connector, sandbox):
     account = sandbox.put(generated("org", 400, 1, sandbox.clock.now()))
     account.version = "2024-04-15"
     output = connector.run("read", connector.config("org"), mode="incremental", streams=BOTH)
@@ -102,7 +102,7 @@ def test_a_version_that_ignores_the_filter_is_found_out(connector, sandbox):
     assert "coverage is unknown" in warning
 
 
-def test_a_state_of_version_1_goes_on_working(connector, sandbox):
+def test_a_sync_continues_from_a_state_of_version_1(connector, sandbox):
     account = sandbox.accounts[SMALL]
     sent = [account.row(booking, "") for booking in account.bookings.values()]
     marks = sorted(blake2b(orjson.dumps(row, option=orjson.OPT_SORT_KEYS), digest_size=9).digest() for row in sent)
@@ -115,7 +115,7 @@ def test_a_state_of_version_1_goes_on_working(connector, sandbox):
     assert output.states[-1]["stream"]["stream_state"]["version"] == 3
 
 
-def test_synced_at_never_goes_backwards(connector, sandbox):
+def test_synced_at_increases_even_if_the_clock_was_set_back(connector, sandbox):
     connection = Connection(connector, SMALL)
     connection.sync()
     connection.remembered()[SMALL]["synced_at"] = "2999-01-01T00:00:00.000Z"
@@ -123,7 +123,7 @@ def test_synced_at_never_goes_backwards(connector, sandbox):
     assert [row["synced_at"] for row in connection.sync().rows] == ["2999-01-01T00:00:00.001Z"]
 
 
-def test_a_refused_token_leaves_rows_that_say_who_was_not_asked(connector):
+def test_a_refused_token_marks_the_remaining_organizations_as_not_attempted(connector):
     org_ids = [f"org-{number}" for number in range(8)]
     config = connector.config(*org_ids, access_token=f"{TOKEN}-wrong", num_workers=1)
     output = connector.run("read", config, streams=BOTH)

@@ -1,4 +1,4 @@
-"""One broken organization never stops the others: scheduled syncs as Airbyte runs them."""
+"""Tests of scheduled syncs as Airbyte runs them: a failing organization does not stop the others."""
 
 from __future__ import annotations
 
@@ -35,9 +35,7 @@ def truth(sandbox, org_id) -> set[str]:
     return set(sandbox.accounts[org_id].bookings)
 
 
-def test_with_skip_every_sync_brings_every_change_and_a_mended_organization_all_of_its_own(
-    connector, sandbox, accounts
-):
+def test_with_skip_every_sync_delivers_all_changes_and_those_of_a_repaired_organization(connector, sandbox, accounts):
     connection = Connection(connector, *FOUR, streams=BOTH, failing_organizations="skip")
     outcomes = []
     for number in range(5):
@@ -60,7 +58,9 @@ SUMMARY = (
 )
 
 
-def test_the_platform_shows_the_summary_of_all_failures_and_retries_by_its_type(connector, sandbox, accounts):
+def test_the_platform_shows_the_summary_of_all_failures_and_its_type_decides_about_retries(
+    connector, sandbox, accounts
+):
     sandbox.faults = {"one": FAULTS["forbidden"], "two": FAULTS["not-found"], "three": FAULTS["teapot"]}
     job = Connection(connector, *FOUR).job()
     assert len(job.reads) == 1, "a config error is not retried"
@@ -71,7 +71,7 @@ def test_the_platform_shows_the_summary_of_all_failures_and_retries_by_its_type(
     assert shown(message) == message, "no line break is lost"
 
 
-def test_with_fail_nothing_is_read_for_anyone_until_it_is_mended(connector, sandbox, accounts):
+def test_with_fail_no_organization_is_read_until_the_failing_one_is_repaired(connector, sandbox, accounts):
     connection = Connection(connector, *FOUR)
     seen = []
     for number in range(5):
@@ -99,14 +99,18 @@ def test_with_fail_nothing_is_read_for_anyone_until_it_is_mended(connector, sand
         {"mode": "full_refresh", "destination": "append", "generation_id": 2, "minimum_generation_id": 2},
     ],
 )
-def test_what_overwrites_fails_before_the_destination_could_swap(connector, sandbox, accounts, catalog, setting):
+def test_a_failing_organization_fails_a_sync_that_overwrites_even_with_skip(
+    connector, sandbox, accounts, catalog, setting
+):
     accounts[BROKEN].connected = False
     output = connector.run("read", connector.config(*FOUR, failing_organizations=setting), **catalog)
     assert (output.code, output.ended("appointments")) == (1, "INCOMPLETE")
     assert ("would vanish" in output.errors[-1]["message"]) == (setting == "skip")
 
 
-def test_all_broken_fails_even_with_skip_and_passing_failures_are_no_configuration_error(connector, sandbox, accounts):
+def test_with_skip_a_sync_without_any_success_fails_and_temporary_failures_are_no_config_error(
+    connector, sandbox, accounts
+):
     sandbox.faults = dict.fromkeys(FOUR, FAULTS["internal-error"])
     config = connector.config(*FOUR, failing_organizations="skip")
     output = connector.run("read", config)

@@ -1,4 +1,4 @@
-"""Each verb as a stranger would run it."""
+"""Tests of each verb of the installed command."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ GOOD = [ORGANIZATIONS[name] for name in ("small", "medium", "busy", "empty")]
 
 
 @pytest.mark.parametrize(("arguments", "code"), [([], 2), (["write"], 2), (["read"], 2), (["--help"], 0)])
-def test_a_wrong_call_shows_how_to_call_it(arguments, code):
+def test_a_wrong_call_prints_the_usage(arguments, code):
     done = subprocess.run([COMMAND, *arguments], capture_output=True, text=True, check=False, env=ENVIRONMENT)
     assert done.returncode == code
     assert "usage: source-ravan-calcom" in done.stdout + done.stderr
@@ -42,14 +42,14 @@ def test_spec_prints_the_settings(connector):
     ]
 
 
-def test_check_succeeds_when_every_organization_answers(connector, sandbox):
+def test_check_succeeds_if_every_organization_can_be_read(connector, sandbox):
     output = connector.run("check", connector.config(*GOOD))
     assert output.code == 0
     assert output.check == {"status": "SUCCEEDED"}
-    assert {asked for asked, _ in sandbox.requests} == set(GOOD)
+    assert {requested for requested, _ in sandbox.requests} == set(GOOD)
 
 
-def test_check_fails_for_the_second_organization_too(connector):
+def test_check_fails_if_only_the_second_organization_fails(connector):
     output = connector.run("check", connector.config(ORGANIZATIONS["small"], ORGANIZATIONS["not-connected"]))
     assert output.code == 0
     assert output.check == {
@@ -62,7 +62,7 @@ def test_check_fails_for_the_second_organization_too(connector):
     }
 
 
-def test_what_discover_printed_is_no_catalog(connector):
+def test_the_output_of_discover_is_refused_as_a_configured_catalog(connector):
     config = connector.config(GOOD[0])
     printed = connector.run("discover", config).stdout.splitlines()[-1]
     catalog = connector.write("discovered", printed)
@@ -72,7 +72,7 @@ def test_what_discover_printed_is_no_catalog(connector):
     assert "it is what discover printed" in Output(1, done.stdout, done.stderr).errors[0]["message"]
 
 
-def test_discover_needs_no_request(connector, sandbox):
+def test_discover_sends_no_request(connector, sandbox):
     output = connector.run("discover", connector.config(*GOOD))
     [catalog] = output.of("CATALOG")
     assert [stream["name"] for stream in catalog["streams"]] == ["appointments", "organizations"]
@@ -107,20 +107,20 @@ def _without_synced_at(row) -> str:
     return json.dumps({name: value for name, value in row.items() if name != "synced_at"}, sort_keys=True)
 
 
-def test_an_empty_account_is_a_success_with_no_rows(connector):
+def test_an_empty_account_succeeds_without_rows(connector):
     output = connector.run("read", connector.config(ORGANIZATIONS["empty"]))
     assert (output.code, output.rows, output.errors) == (0, [], [])
     assert output.statuses[-1] == "COMPLETE"
 
 
-def test_the_agent_is_stamped_and_filters_nothing(connector):
+def test_the_agent_id_is_written_to_every_row_and_filters_none(connector):
     small = ORGANIZATIONS["small"]
     output = connector.run("read", connector.config(small, agent_id=" agent_1 "))
     assert {row["agent_id"] for row in output.rows} == {"agent_1"}
     assert len(output.rows) == 37
 
 
-def test_repeated_and_padded_organizations_are_read_once(connector, sandbox):
+def test_an_organization_id_repeated_or_with_spaces_is_read_once(connector, sandbox):
     small = ORGANIZATIONS["small"]
     output = connector.run("read", connector.config(small, f" {small} "))
     assert len(output.rows) == 37
@@ -139,10 +139,10 @@ def test_a_booking_in_two_chosen_windows_is_delivered_once(connector, sandbox):
 
 
 @pytest.mark.parametrize("verb", ["check", "discover", "read"])
-def test_bad_settings_are_refused_in_one_go_without_a_request(connector, sandbox, verb):
+def test_all_invalid_settings_are_reported_together_without_a_request(connector, sandbox, verb):
     config = connector.config(" ", access_token="two\nlines", statuses=["accepted"], num_workers="many", org_id="x")
     output = connector.run(verb, config)
-    said = output.check["message"] if verb == "check" else output.errors[0]["message"]
+    message = output.check["message"] if verb == "check" else output.errors[0]["message"]
     for sentence in (
         "Access Token (access_token) is incomplete, or holds a line break",
         "Organization IDs (org_ids) entry 1 holds no organization ID.",
@@ -151,23 +151,23 @@ def test_bad_settings_are_refused_in_one_go_without_a_request(connector, sandbox
         "Concurrent Requests (num_workers) must be a whole number from 1 to 50.",
         "Unknown setting org_id; did you mean Organization IDs (org_ids)?",
     ):
-        assert sentence in said
+        assert sentence in message
     assert output.code == (0 if verb == "check" else 1)
     assert len(output.errors) == (0 if verb == "check" else 1)
-    assert "Traceback" not in output.said
+    assert "Traceback" not in output.text
     assert not sandbox.requests
 
 
 @pytest.mark.parametrize("verb", ["check", "read"])
-def test_a_settings_file_that_is_not_there_is_said_in_words(connector, verb):
+def test_a_missing_settings_file_is_named_in_the_error(connector, verb):
     output = connector.run(verb, connector.directory / "nowhere.json")
-    said = output.check["message"] if verb == "check" else output.errors[0]["message"]
-    assert said.endswith("nowhere.json can't be read: No such file or directory.")
+    message = output.check["message"] if verb == "check" else output.errors[0]["message"]
+    assert message.endswith("nowhere.json can't be read: No such file or directory.")
     assert (output.code, len(output.errors)) == ((0, 0) if verb == "check" else (1, 1))
     assert "Traceback" not in output.stdout + output.stderr
 
 
-def test_a_reader_that_leaves_early_ends_the_process(connector, sandbox):
+def test_a_closed_output_pipe_ends_the_process(connector, sandbox):
     org_ids = [f"large-{number}" for number in range(120)]
     for number, org_id in enumerate(org_ids):
         sandbox.put(generated(org_id, 199, number, sandbox.clock.now()))
@@ -185,7 +185,7 @@ def test_a_reader_that_leaves_early_ends_the_process(connector, sandbox):
     assert time.monotonic() - started < 60
 
 
-def test_an_error_nobody_foresaw_ends_the_process_with_its_trace(connector, sandbox):
+def test_an_unexpected_error_ends_the_process_with_its_trace(connector, sandbox):
     org_ids = [f"large-{number}" for number in range(60)]
     for number, org_id in enumerate(org_ids):
         sandbox.put(generated(org_id, 199, number, sandbox.clock.now()))
@@ -204,7 +204,7 @@ def test_an_error_nobody_foresaw_ends_the_process_with_its_trace(connector, sand
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_stopped_read_leaves_whole_messages_and_a_true_state(connector, sandbox, number):
+def test_a_stopped_read_leaves_complete_messages_and_only_states_of_printed_rows(connector, sandbox, number):
     sandbox.delay = 0.05
     org_ids = [f"org-{index:03}" for index in range(200)]
     for index, org_id in enumerate(org_ids):
@@ -220,12 +220,12 @@ def test_a_stopped_read_leaves_whole_messages_and_a_true_state(connector, sandbo
         assert process.wait(timeout=30) in (-number, 128 + number)
     output = Output(process.returncode, "".join(lines) + rest, stderr)
     assert "Traceback" not in rest + stderr
-    _assert_every_state_is_true(output, sandbox)
+    _assert_rows_precede_their_states(output, sandbox)
     assert len({row["organization_id"] for row in output.rows}) < len(org_ids)
 
 
-def _assert_every_state_is_true(output: Output, sandbox) -> None:
-    """No state speaks of an organization whose rows were not all printed before it."""
+def _assert_rows_precede_their_states(output: Output, sandbox) -> None:
+    """Assert that all rows of each organization in a state were printed before the state."""
     rows: dict[str, int] = {}
     for message in output.messages:
         if message["type"] == "RECORD":
@@ -236,19 +236,19 @@ def _assert_every_state_is_true(output: Output, sandbox) -> None:
                 assert rows.get(org_id, 0) == len(sandbox.accounts[org_id].bookings)
 
 
-def test_many_organizations_keep_every_state_behind_its_records(connector, sandbox):
+def test_with_many_organizations_every_state_follows_its_records(connector, sandbox):
     org_ids = [f"org-{index:03}" for index in range(150)]
     for index, org_id in enumerate(org_ids):
         sandbox.put(generated(org_id, 101 + index % 7, index, sandbox.clock.now()))
     output = connector.run("read", connector.config(*org_ids, num_workers=20), mode="incremental")
     assert output.code == 0
     assert len(output.states) > 3
-    _assert_every_state_is_true(output, sandbox)
+    _assert_rows_precede_their_states(output, sandbox)
 
 
 @pytest.mark.parametrize("pasted", [TOKEN, f"Bearer {TOKEN}", f"  {TOKEN}\n", f" bearer  {TOKEN} "])
 @pytest.mark.parametrize("verb", ["check", "discover", "read"])
-def test_no_token_and_no_attendee_in_any_log(connector, verb, pasted):
+def test_no_log_contains_a_token_or_an_attendee(connector, verb, pasted):
     config = connector.config(ORGANIZATIONS["small"], ORGANIZATIONS["not-connected"], access_token=pasted)
     arguments = connector.arguments(verb, config)
     done = subprocess.run([*arguments, "--debug"], capture_output=True, text=True, check=False, env=ENVIRONMENT)
@@ -258,14 +258,14 @@ def test_no_token_and_no_attendee_in_any_log(connector, verb, pasted):
 
 
 @pytest.mark.parametrize("verb", ["check", "read"])
-def test_a_token_that_ravan_repeats_is_masked(connector, sandbox, verb):
+def test_a_token_quoted_in_ravans_response_is_masked(connector, sandbox, verb):
     sandbox.faults[ORGANIZATIONS["small"]] = today(403, None, f"the token {TOKEN} may not")
     output = connector.run(verb, connector.config(ORGANIZATIONS["small"], access_token=f"Bearer {TOKEN}"))
     assert TOKEN not in output.stdout + output.stderr
     assert "the token **** may not" in output.stdout
 
 
-def test_platform_debug_logs_are_as_discreet(connector):
+def test_debug_logs_of_the_platform_contain_no_token_and_no_attendee(connector):
     arguments = connector.arguments("read", connector.config(ORGANIZATIONS["small"], access_token=f"Bearer {TOKEN}"))
     environment = {**ENVIRONMENT, "LOG_LEVEL": "debug"}
     done = subprocess.run(arguments, capture_output=True, text=True, check=False, env=environment)
@@ -273,7 +273,7 @@ def test_platform_debug_logs_are_as_discreet(connector):
     assert not any(TOKEN in line or "example.com" in line for line in [*kept, done.stderr])
 
 
-def test_nothing_is_left_in_the_temporary_directory(connector, sandbox, tmp_path):
+def test_no_file_is_left_in_the_temporary_directory(connector, sandbox, tmp_path):
     temporary = tmp_path / "tmp"
     temporary.mkdir()
     arguments = connector.arguments("read", connector.config(ORGANIZATIONS["small"]))

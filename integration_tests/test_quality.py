@@ -1,4 +1,4 @@
-"""Airbyte's own quality checks, at the bar of certified connectors."""
+"""Runs Airbyte's quality checks, as for certified connectors."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ EXEMPT = {
 OF_OTHER_LANGUAGES = {"CheckManifestOnlyConnectorBaseImage"}
 
 
-def laid_out(repository: Path) -> Path:
-    """A copy of the tree where it would be in Airbyte's repository."""
+def in_airbytes_layout(repository: Path) -> Path:
+    """Copy the connector to its place in the layout of Airbyte's repository."""
     connector = cloned(repository / "airbyte-integrations" / "connectors" / "source-ravan-calcom")
     pages = repository / "docs" / "integrations" / "sources"
     pages.mkdir(parents=True)
@@ -41,17 +41,17 @@ def laid_out(repository: Path) -> Path:
 
 
 def run(repository: Path, *arguments: str) -> Any:
-    """What `quality.py` finds, run by the interpreter that has Airbyte's tools."""
+    """Run `quality.py` with the interpreter of Airbyte's tools, and return its findings."""
     python = require_environment("qa") / "python"
     command = [python, "-W", "ignore", ROOT / "integration_tests" / "quality.py", *arguments]
-    environment = {**ENVIRONMENT, "PATH": os.environ["PATH"]}  # on which `docker` is what works here
+    environment = {**ENVIRONMENT, "PATH": os.environ["PATH"]}  # whose `docker` runs docker or podman
     done = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
     return json.loads((repository / "found.json").read_text())
 
 
-def test_every_check_for_certified_connectors_passes_except_the_named_ones(tmp_path):
-    metadata = laid_out(tmp_path) / "metadata.yaml"
+def test_every_check_for_certified_connectors_passes_except_the_listed_ones(tmp_path):
+    metadata = in_airbytes_layout(tmp_path) / "metadata.yaml"
     content = yaml.safe_load(metadata.read_text())
     content["data"]["supportLevel"] = "certified"
     content["data"]["ab_internal"]["sl"] = 300
@@ -59,14 +59,14 @@ def test_every_check_for_certified_connectors_passes_except_the_named_ones(tmp_p
     outcomes = run(tmp_path, "checks")
     failed = {name: message for name, (status, message) in outcomes.items() if status == "FAILED"}
     assert {name: message for name, message in failed.items() if name not in EXEMPT} == {}
-    assert set(EXEMPT) == set(failed), "an exemption that is no longer needed"
+    assert set(EXEMPT) == set(failed), "this exemption is no longer needed"
     assert {name for name, (status, _) in outcomes.items() if status == "SKIPPED"} == OF_OTHER_LANGUAGES
     assert len(outcomes) > 25
 
 
-def test_the_registry_would_publish_our_dependencies_and_our_spec(tmp_path, monkeypatch):
+def test_the_registry_entry_contains_our_dependencies_and_spec(tmp_path, monkeypatch):
     require_image(monkeypatch)
-    metadata = laid_out(tmp_path) / "metadata.yaml"
+    metadata = in_airbytes_layout(tmp_path) / "metadata.yaml"
     found = run(tmp_path, "artifacts", IMAGE)
     assert found["errors"] == []
     locked = (ROOT / "requirements.lock").read_text()

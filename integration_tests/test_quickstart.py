@@ -1,4 +1,4 @@
-"""``make sync``, as its user meets it."""
+"""Tests of ``make sync``."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from quickstart.demo import sandbox_after
 from quickstart.failures import Failed, Refused
 from quickstart.run import Output, default_database, run
 from quickstart.summary import show
-from quickstart.sync import Overheard
+from quickstart.sync import Progress
 from source_ravan_calcom.config import Config
 
 ROOT = Path(__file__).parents[1]
@@ -37,7 +37,7 @@ SMALL = ORGANIZATIONS["small"]
 
 
 class Quickstart(subprocess.Popen):
-    """A run with a temporary directory of its own, so that what it leaves behind can be seen."""
+    """A run with its own temporary directory, so that the test can look for left files."""
 
     def __init__(self, tmp_path: Path, *arguments: str) -> None:
         self.temporary = tmp_path / "tmp"
@@ -69,7 +69,7 @@ def on_one_line(printed: str) -> str:
     return " ".join(printed.split())
 
 
-def test_two_syncs_of_the_sandbox_show_what_is_there_and_what_changed(tmp_path):
+def test_the_first_sync_shows_all_bookings_and_the_second_one_the_changes(tmp_path):
     directory = tmp_path / "o'brien's data"
     directory.mkdir()
     file = directory / "sand box.duckdb"
@@ -86,7 +86,7 @@ def test_two_syncs_of_the_sandbox_show_what_is_there_and_what_changed(tmp_path):
     shown = subprocess.run(query, shell=True, input=count, capture_output=True, text=True, check=True)
     assert "817" in shown.stdout
     for step in ("Starting the connector and PyAirbyte …", "Reading …", f"Writing {file} …"):
-        assert step in first.printed.splitlines(), "without a terminal, each step is a line"
+        assert step in first.printed.splitlines(), "without a terminal, each step is printed on its own line"
     second = quickstart(tmp_path, "--database", str(file))
     assert "Since the last sync, its bookings have changed: 1 cancelled, 1 moved, 4 made." in second.printed
     assert f"7 rows are new or changed, in {file}" in second.printed
@@ -94,7 +94,7 @@ def test_two_syncs_of_the_sandbox_show_what_is_there_and_what_changed(tmp_path):
 
 
 @pytest.mark.parametrize("days", [0, 1, 7, 45, 400])
-def test_on_any_later_day_a_handful_has_changed(days):
+def test_a_few_bookings_have_changed_on_any_later_day(days):
     first = datetime(2026, 11, 23, 17, 30, tzinfo=timezone.utc)
     syncs = [first, first + timedelta(days=days, minutes=1), first + timedelta(days=2 * days, minutes=2)]
     known: dict[str, dict] = {}
@@ -110,25 +110,25 @@ def test_on_any_later_day_a_handful_has_changed(days):
         changed.append(sum(known.get(uid) != row for uid, row in rows.items()))
         known |= rows
         assert sum(str(row["start_time"]) > f"{now:%Y-%m-%dT%H:%M:%SZ}" for row in rows.values()) > 3, (
-            "some are to come"
+            "some bookings are in the future"
         )
     assert changed[0] == 817
     assert all(4 <= count <= 8 for count in changed[1:]), changed
 
 
-def test_a_failed_check_is_told_in_the_connectors_words(connector, tmp_path):
+def test_a_failed_check_prints_the_connectors_message(connector, tmp_path):
     config = connector.config(SMALL, access_token="wrong.token")
     file = tmp_path / "a.duckdb"
     done = quickstart(tmp_path, "--config", str(config), "--database", str(file))
     assert done.code == 1
-    assert f"The sync failed; {file} was not made.\nRavan refused the Access Token (HTTP 401" in done.printed
+    assert f"The sync failed; {file} was not created.\nRavan refused the Access Token (HTTP 401" in done.printed
     assert "Traceback" not in done.printed
     assert "Log file" not in done.printed
     assert not file.exists()
     assert done.left == []
 
 
-def test_a_failed_read_is_told_in_the_connectors_words_and_changes_nothing(connector, sandbox, tmp_path):
+def test_a_failed_read_prints_the_connectors_message_and_leaves_the_file_unchanged(connector, sandbox, tmp_path):
     sandbox.put(generated("org", 300, 1, sandbox.clock.now()))
     sandbox.on_request = lambda org_id, status, number: sandbox.faults.update(
         {"org": FAULTS["forbidden"]} if number == 2 else {}
@@ -137,18 +137,20 @@ def test_a_failed_read_is_told_in_the_connectors_words_and_changes_nothing(conne
     duckdb.connect(str(file)).close()
     done = quickstart(tmp_path, "--config", str(connector.config("org")), "--database", str(file))
     assert done.code == 1
-    assert f"The sync failed; {file} is as it was." in done.printed
+    assert f"The sync failed; {file} is unchanged." in done.printed
     assert "The Access Token may not read organization org" in done.printed.splitlines()[-1]
 
 
-def test_many_organizations_are_read_where_one_fails_and_skip_is_set(connector, tmp_path):
+def test_with_skip_the_other_organizations_are_read_if_one_fails(connector, tmp_path):
     org_ids = (SMALL, ORGANIZATIONS["not-connected"])
     config = connector.config(*org_ids, failing_organizations="skip")
     file = tmp_path / "a.duckdb"
     done = quickstart(tmp_path, "--config", str(config), "--database", str(file))
     assert done.code == 0, done.printed
     assert "37 rows are new or changed" in done.printed
-    assert on_one_line(done.printed).count("has no primary Cal.com account") == 1, "said once, not as a warning too"
+    assert on_one_line(done.printed).count("has no primary Cal.com account") == 1, (
+        "printed once, not repeated as a warning"
+    )
     config = json.loads(config.read_text())
     assert config["access_token"] not in done.printed
 
@@ -169,10 +171,10 @@ def importing(name, *rest, **more):
 builtins.__import__ = importing
 runpy.run_module("quickstart", run_name="__main__")
 """
-"""A run in which an import swallows the exception of a signal, as some libraries do."""
+"""The code of a run in which an import swallows the exception of a signal, as some libraries do."""
 
 
-def test_a_signal_whose_exception_an_import_swallows_stops_the_run(connector, tmp_path):
+def test_a_signal_stops_the_run_even_if_an_import_swallows_its_exception(connector, tmp_path):
     file = tmp_path / "a.duckdb"
     arguments = ["--config", str(connector.config(SMALL)), "--database", str(file)]
     done = subprocess.run(
@@ -185,11 +187,11 @@ def test_a_signal_whose_exception_an_import_swallows_stops_the_run(connector, tm
         check=False,
     )
     assert (done.returncode, file.exists()) == (128 + signal.SIGINT, False)
-    assert done.stderr.endswith(f"Stopped; {file} was not made.\n")
+    assert done.stderr.endswith(f"Stopped; {file} was not created.\n")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-def test_a_run_that_is_stopped_says_so_and_leaves_nothing(connector, sandbox, tmp_path, number):
+def test_a_stopped_run_prints_a_message_and_leaves_no_temporary_file_or_process(connector, sandbox, tmp_path, number):
     sandbox.delay = 5
     config = connector.config(SMALL)
     before = config.read_text()
@@ -198,12 +200,12 @@ def test_a_run_that_is_stopped_says_so_and_leaves_nothing(connector, sandbox, tm
         while not sandbox.requests and process.poll() is None:
             time.sleep(0.05)
         assert process.poll() is None
-        for _ in range(2):  # an impatient second one must not interrupt the tidying up
+        for _ in range(2):  # a second signal must not interrupt the cleanup
             os.kill(process.pid, number)
         if number == signal.SIGKILL:
             process.wait(timeout=30)
         else:
-            assert process.stdout.read().endswith(f"\nStopped; {file} was not made.\n")
+            assert process.stdout.read().endswith(f"\nStopped; {file} was not created.\n")
             assert process.wait(timeout=30) == 128 + number
             assert not file.exists()
         process.stdout.close()
@@ -212,11 +214,11 @@ def test_a_run_that_is_stopped_says_so_and_leaves_nothing(connector, sandbox, tm
     if number != signal.SIGKILL:
         assert left == []
         running = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
-        assert str(config) not in running, "the connector's processes are ended too"
-    assert config.read_text() == before, "the settings stay the user's own"
+        assert str(config) not in running, "the connector's processes were ended"
+    assert config.read_text() == before, "only the user can read the settings"
 
 
-def test_a_file_that_is_open_elsewhere_is_said_and_nothing_is_read(connector, sandbox, tmp_path):
+def test_a_database_open_in_another_program_is_refused_before_reading(connector, sandbox, tmp_path):
     file = tmp_path / "a.duckdb"
     with duckdb.connect(str(file)):
         done = quickstart(tmp_path, "--config", str(connector.config(SMALL)), "--database", str(file))
@@ -226,7 +228,7 @@ def test_a_file_that_is_open_elsewhere_is_said_and_nothing_is_read(connector, sa
     assert not sandbox.requests
 
 
-def test_a_second_sync_into_the_same_file_is_refused_while_the_first_one_goes_on(connector, sandbox, tmp_path):
+def test_a_second_sync_into_the_same_file_is_refused_while_the_first_one_runs(connector, sandbox, tmp_path):
     sandbox.delay = 1
     arguments = ("--config", str(connector.config(SMALL)), "--database", str(tmp_path / "a.duckdb"))
     with Quickstart(tmp_path, *arguments) as first:
@@ -244,7 +246,7 @@ def refusal(config: Path | None, database: Path | None) -> str:
     return str(refused.value)
 
 
-def test_what_can_not_begin_is_refused_in_a_sentence(tmp_path):
+def test_a_run_that_can_not_start_is_refused_with_a_one_line_error(tmp_path):
     nowhere = tmp_path / "nowhere" / "a.duckdb"
     assert (
         refusal(None, nowhere)
@@ -252,7 +254,7 @@ def test_what_can_not_begin_is_refused_in_a_sentence(tmp_path):
     )
     assert not nowhere.parent.exists()
     schema = tmp_path / "ravan_calcom.v2.duckdb"
-    assert refusal(None, schema).endswith("from its schema ravan_calcom: give the file another name.")
+    assert refusal(None, schema).endswith("from its schema ravan_calcom. Give the file another name.")
     text = tmp_path / "a.duckdb"
     text.write_text("not a database")
     assert "not a valid DuckDB database file." in refusal(None, text)
@@ -276,7 +278,7 @@ def test_settings_are_refused_before_pyairbyte_or_the_connector_is_started(conne
 
 
 def test_refusing_settings_imports_neither_pyairbyte_nor_the_cdk(connector):
-    """Either takes seconds."""
+    """Each import takes seconds."""
     imported = (
         "import sys; from pathlib import Path; from quickstart.run import run\n"
         "try: run(Path(sys.argv[1]), None)\n"
@@ -297,12 +299,12 @@ def test_refusing_settings_imports_neither_pyairbyte_nor_the_cdk(connector):
         ("https://staging.example.com/ravan", "appointments-staging.example.com.duckdb"),
     ],
 )
-def test_each_api_has_a_file_of_its_own(api_url, name):
+def test_each_api_url_has_its_own_default_file(api_url, name):
     settings = Config.parse({"access_token": TOKEN, "org_ids": ["one"], "api_url": api_url})
     assert default_database(settings) == Path(name)
 
 
-def test_a_reader_that_leaves_ends_it_quietly(tmp_path):
+def test_a_closed_output_pipe_ends_the_run_without_an_error(tmp_path):
     process = Quickstart(tmp_path, "--database", str(tmp_path / "a.duckdb"))
     process.stdout.close()
     assert process.wait(timeout=60) == 128 + signal.SIGPIPE
@@ -310,7 +312,7 @@ def test_a_reader_that_leaves_ends_it_quietly(tmp_path):
     assert list(process.temporary.iterdir()) == []
 
 
-def test_a_reader_that_leaves_while_the_tables_are_printed_is_no_exit_code_of_the_printers():
+def test_an_output_pipe_closed_during_the_summary_is_left_to_the_caller():
     class Left(io.StringIO):
         def write(self, _: str) -> int:
             raise BrokenPipeError
@@ -319,9 +321,9 @@ def test_a_reader_that_leaves_while_the_tables_are_printed_is_no_exit_code_of_th
         Output(file=Left()).print("a table")
 
 
-def test_a_failure_while_the_file_is_written_says_that_it_may_hold_a_part(connector, monkeypatch, tmp_path):
-    def fail(config: Path, database: Path, private: Path, overheard: Overheard) -> None:
-        overheard.ends("read")
+def test_a_failure_while_writing_the_file_warns_that_it_may_be_incomplete(connector, monkeypatch, tmp_path):
+    def fail(config: Path, database: Path, private: Path, progress: Progress) -> None:
+        progress.end("read")
         raise RuntimeError("no space left\nand much more")
 
     monkeypatch.setattr("quickstart.run.sync", fail)
@@ -330,7 +332,7 @@ def test_a_failure_while_the_file_is_written_says_that_it_may_hold_a_part(connec
     with pytest.raises(Failed) as failed:
         run(connector.config(SMALL), file)
     assert str(failed.value) == (
-        f"The sync failed; {file} may hold a part of what was read; the next sync completes it.\n"
+        f"The sync failed; {file} may contain only a part of the rows that were read; the next sync completes it.\n"
         "RuntimeError: no space left"
     )
 
@@ -344,7 +346,7 @@ COLUMNS = (
 
 @pytest.fixture
 def shown(tmp_path):
-    """Shows a file with these rows of ``appointments`` and ``organizations`` in 80 columns."""
+    """Return a function that prints the summary of a file with these rows, 80 columns wide."""
 
     def show_rows(appointments: list[tuple], organizations: list[tuple], *cautions: str) -> str:
         file = tmp_path / "a.duckdb"
@@ -360,9 +362,9 @@ def shown(tmp_path):
                     connection.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))})", row)
         printed = io.StringIO()
         synced = [row[0] for row in organizations if row[0] != EARLIER]
-        overheard = Overheard(changed=1, organizations=synced, cautions=dict.fromkeys(cautions))
+        progress = Progress(changed=1, organizations=synced, cautions=dict.fromkeys(cautions))
         with duckdb.connect(str(file)) as connection:
-            show(Output(file=printed, width=80), connection, file, overheard)
+            show(Output(file=printed, width=80), connection, file, progress)
         return printed.getvalue()
 
     return show_rows
@@ -379,7 +381,7 @@ def organization(org_id: str, **fields) -> tuple:
     return tuple((row | read | fields).values())
 
 
-def test_eighty_columns_hold_all_that_matters(shown):
+def test_the_summary_fits_in_80_columns_without_losing_essentials(shown):
     start = datetime.now() + timedelta(days=1)
     org_id = SMALL
     name = "Maximiliana von Hohen\x1b[31mfels"
@@ -391,7 +393,7 @@ def test_eighty_columns_hold_all_that_matters(shown):
     assert header.split() == ["organization", "accepted", "pending", "cancelled", "rejected", "other"]
     assert crossed.split() == [org_id, "1", "0", "0", "0", "1"]
     assert re.search(rf"^{start:%Y-%m-%d %H:%M} +30 +Maximiliana", printed, re.MULTILINE)
-    assert "\x1b" not in printed, "an attendee's name steers no terminal"
+    assert "\x1b" not in printed, "escape sequences are removed from names"
     assert max(len(line) for line in printed.splitlines()[:-2]) <= 80
     assert "1 row is new or changed" in printed
 
@@ -419,13 +421,13 @@ def test_eighty_columns_hold_all_that_matters(shown):
         ({"outcome": "not_asked", "coverage": "unknown"}, "not attempted"),
     ],
 )
-def test_each_outcome_has_its_words(shown, fields, words):
+def test_each_outcome_is_described(shown, fields, words):
     printed = shown([], [organization("o", **fields)])
     coverage = printed[printed.index("How each") : printed.index("1 row")]
     assert " ".join(coverage.split()).endswith(f"o {words}")
 
 
-def test_a_thousand_organizations_stay_readable_and_the_failed_come_first(shown):
+def test_of_a_thousand_organizations_the_failed_are_listed_first_and_the_others_counted(shown):
     failed = {"outcome": "failed", "error_kind": "forbidden", "error": "No access.", "coverage": "unknown"}
     organizations = [organization(f"org-{number:04}") for number in range(999)] + [organization("org-x", **failed)]
     printed = shown([], organizations, "Skipped: No access.", "The Access Token ends soon.")
@@ -436,7 +438,7 @@ def test_a_thousand_organizations_stay_readable_and_the_failed_come_first(shown)
     assert printed.count("\n") < 70
 
 
-def test_organizations_of_earlier_settings_are_not_shown_as_read(shown):
+def test_organizations_of_earlier_settings_are_not_shown(shown):
     assert EARLIER not in shown([], [organization("now"), organization(EARLIER)])
 
 
@@ -456,21 +458,21 @@ def ask(monkeypatch, capsys, file: Path, *query: str, typed: str = "") -> tuple[
 
 
 def test_a_query_prints_a_table(monkeypatch, capsys, file):
-    code, printed, said = ask(monkeypatch, capsys, file, "SELECT number + 1 FROM numbers")
-    assert (code, said) == (0, "")
+    code, printed, errors = ask(monkeypatch, capsys, file, "SELECT number + 1 FROM numbers")
+    assert (code, errors) == (0, "")
     assert "42" in printed
 
 
-def test_statements_on_standard_input_are_run_one_after_the_other_and_a_wrong_one_stops_none(monkeypatch, capsys, file):
+def test_statements_from_standard_input_run_in_order_even_after_an_invalid_one(monkeypatch, capsys, file):
     typed = "SELEC 1;\nCREATE VIEW more AS\nSELECT number + 1 AS next FROM numbers;\nFROM more"
-    code, printed, said = ask(monkeypatch, capsys, file, typed=typed)
+    code, printed, errors = ask(monkeypatch, capsys, file, typed=typed)
     assert code == 1
     assert "42" in printed
-    assert "syntax error" in said
+    assert "syntax error" in errors
 
 
-def test_a_query_on_a_file_that_is_missing_makes_none(monkeypatch, capsys, tmp_path):
-    code, printed, said = ask(monkeypatch, capsys, tmp_path / "no.duckdb", "SELECT 1")
+def test_a_query_on_a_missing_file_creates_none(monkeypatch, capsys, tmp_path):
+    code, printed, errors = ask(monkeypatch, capsys, tmp_path / "no.duckdb", "SELECT 1")
     assert (code, printed) == (1, "")
-    assert said.startswith(f"There is no file {tmp_path / 'no.duckdb'}")
+    assert errors.startswith(f"{tmp_path / 'no.duckdb'} does not exist")
     assert not list(tmp_path.iterdir())

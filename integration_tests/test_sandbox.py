@@ -1,4 +1,4 @@
-"""The sandbox is what the contract says the endpoint is, and can be changed while it runs."""
+"""Tests that the sandbox follows the endpoint's contract and can be changed while it runs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ BUSY, SMALL = ORGANIZATIONS["busy"], ORGANIZATIONS["small"]
 
 
 class Served:
-    """The sandbox over HTTP: call it to ask for appointments."""
+    """A client of the sandbox; calling it requests appointments."""
 
     def __init__(self, url: str, session: requests.Session) -> None:
         self.url = url
@@ -44,9 +44,9 @@ class Served:
         return self._session.get(f"{self.url}/api/v1/calcom/appointments", params=params)
 
     def post(self, verb: str, **body) -> dict:
-        answer = self._session.post(f"{self.url}/sandbox/{verb}", json=body)
-        answer.raise_for_status()
-        return answer.json()
+        response = self._session.post(f"{self.url}/sandbox/{verb}", json=body)
+        response.raise_for_status()
+        return response.json()
 
 
 @pytest.fixture
@@ -57,15 +57,15 @@ def served(sandbox):
         yield Served(url, session)
 
 
-def data(answer) -> dict:
-    assert answer.status_code == 200
-    return answer.json()["data"]
+def data(response) -> dict:
+    assert response.status_code == 200
+    return response.json()["data"]
 
 
 @pytest.mark.parametrize(
     ("limit", "rows"), [(None, 50), ("0", 50), ("-1", 50), ("201", 50), ("many", 50), ("1", 1), ("200", 200)]
 )
-def test_the_limit_is_clamped_as_documented(served, limit, rows):
+def test_limits_outside_the_range_are_replaced_as_documented(served, limit, rows):
     assert data(served(org_id=BUSY, limit=limit))["count"] == rows
 
 
@@ -78,7 +78,7 @@ def test_unfiltered_rows_are_the_oldest(served, sandbox):
 
 
 @pytest.mark.parametrize("status", [status for status in FILTERS if status])
-def test_each_filter_has_its_meaning_and_its_order(served, sandbox, status):
+def test_each_filter_shows_its_bookings_in_its_order(served, sandbox, status):
     now = f"{sandbox.clock.now():%Y-%m-%dT%H:%M:%SZ}"
     rows = data(served(org_id=BUSY, limit=200, status=status))["appointments"]
     starts = [row["start_time"] for row in rows]
@@ -93,7 +93,7 @@ def test_each_filter_has_its_meaning_and_its_order(served, sandbox, status):
         assert statuses == {"pending"}
 
 
-def test_an_empty_account_is_null_as_go_writes_it(served):
+def test_an_empty_account_has_null_in_place_of_rows(served):
     assert data(served(org_id=ORGANIZATIONS["empty"]))["appointments"] is None
 
 
@@ -107,9 +107,9 @@ def test_an_empty_account_is_null_as_go_writes_it(served):
     ],
 )
 def test_errors_have_the_documented_form(served, params, status, code):
-    answer = served(**params)
-    body = answer.json()
-    assert (answer.status_code, body["success"], body.get("code")) == (status, False, code)
+    response = served(**params)
+    body = response.json()
+    assert (response.status_code, body["success"], body.get("code")) == (status, False, code)
     assert isinstance(body["message"], str)
 
 
@@ -119,7 +119,7 @@ def test_the_same_seed_gives_the_same_bookings():
     assert one == other
 
 
-def test_bookings_change_while_it_runs(served, sandbox):
+def test_bookings_can_be_changed_while_the_sandbox_runs(served, sandbox):
     ahead = (sandbox.clock.now() + timedelta(days=2)).isoformat()
     booked = served.post("book", org_id=SMALL, start=ahead)["id"]
     moved = served.post("reschedule", org_id=SMALL, id=booked, start=ahead)["id"]
@@ -128,7 +128,7 @@ def test_bookings_change_while_it_runs(served, sandbox):
     assert (rows[booked], rows[moved]) == ("cancelled", "rejected")
 
 
-def test_an_organization_fails_and_recovers(served):
+def test_a_fault_can_be_set_and_removed(served):
     for name in ("not-connected", "internal-error", "html"):
         served.post("fault", org_id=SMALL, fault=name)
         assert served(org_id=SMALL).status_code == FAULTS[name].status
@@ -136,7 +136,7 @@ def test_an_organization_fails_and_recovers(served):
     assert served(org_id=SMALL).json()["success"] is True
 
 
-def test_the_clock_moves_bookings_into_the_past(served, sandbox):
+def test_setting_the_clock_moves_bookings_into_the_past(served, sandbox):
     later = (sandbox.clock.now() + timedelta(days=400)).isoformat()
     assert data(served(org_id=BUSY, status="upcoming"))["appointments"]
     served.post("clock", now=later)
@@ -147,7 +147,7 @@ NOW = datetime(2026, 6, 1, 12, 30, tzinfo=timezone.utc)
 
 
 def account_with(status: str, hours: float, *, recurring: bool = False) -> Account:
-    """One booking of half an hour, so many hours from NOW."""
+    """An account with one booking of half an hour, which starts this many hours after NOW."""
     account, start = Account("org"), NOW + timedelta(hours=hours)
     account.add(Booking("b", start, start + timedelta(minutes=30), status, recurring))
     return account
@@ -165,7 +165,7 @@ def test_a_booking_that_awaits_its_host_is_not_unconfirmed(hours, recurring, win
     assert windows_that_show(account_with("awaiting_host", hours, recurring=recurring)) == windows
 
 
-def test_version_2024_04_15_shows_upcoming_whatever_is_asked(served, sandbox):
+def test_version_2024_04_15_shows_upcoming_for_every_status(served, sandbox):
     sandbox.accounts[BUSY].version = "2024-04-15"
     now = f"{sandbox.clock.now():%Y-%m-%dT%H:%M:%SZ}"
     for status in ("past", "cancelled", None):
@@ -174,7 +174,7 @@ def test_version_2024_04_15_shows_upcoming_whatever_is_asked(served, sandbox):
         assert all(row["end_time"] >= now for row in rows)
 
 
-def test_version_2026_05_01_orders_by_uid_and_gives_100(served, sandbox):
+def test_version_2026_05_01_orders_by_uid_and_returns_at_most_100_rows(served, sandbox):
     sandbox.accounts[BUSY].version = "2026-05-01"
     for status in (None, "past"):
         uids = [row["id"] for row in data(served(org_id=BUSY, limit=200, status=status))["appointments"]]
@@ -184,7 +184,7 @@ def test_version_2026_05_01_orders_by_uid_and_gives_100(served, sandbox):
 
 
 @pytest.mark.parametrize(("version", "shown"), [("2024-08-13", False), ("2024-04-15", False), ("2026-05-01", True)])
-def test_only_version_2026_05_01_has_upcoming_begin_an_hour_ago(version, shown):
+def test_only_version_2026_05_01_shows_a_booking_as_upcoming_for_an_hour_after_its_end(version, shown):
     account = account_with("accepted", -1)
     account.version = version
     assert bool(account.shown("upcoming", NOW, 200)) is shown
@@ -196,7 +196,7 @@ def test_a_version_may_refuse_a_large_limit(served, sandbox):
     assert data(served(org_id=BUSY, limit=100))["count"] == 100
 
 
-def test_what_starts_together_comes_in_another_order_each_time_and_is_cut_anywhere():
+def test_bookings_with_the_same_start_have_a_random_order_and_are_cut_anywhere():
     def orders() -> list[list[str]]:
         account = Account("org")
         for number in range(20):
@@ -204,9 +204,9 @@ def test_what_starts_together_comes_in_another_order_each_time_and_is_cut_anywhe
         account.add(Booking("later", NOW + timedelta(hours=1), NOW + timedelta(hours=2)))
         return [[booking.uid for booking in account.shown("upcoming", NOW, 10)] for _ in range(5)]
 
-    assert len(set(map(frozenset, orders()))) > 1, "the same ten each time"
+    assert len(set(map(frozenset, orders()))) > 1, "the cut must not always leave the same ten"
     assert all("later" not in order for order in orders())
-    assert orders() == orders(), "the same requests see the same"
+    assert orders() == orders(), "the same requests have the same responses"
 
 
 @pytest.mark.parametrize("status", ["accepted", "pending"])
@@ -226,11 +226,11 @@ def test_a_seated_booking_moves_under_its_uid(served, sandbox):
     served.post("move", org_id=SMALL, id=moved.uid, start=ahead.isoformat())
     rows = data(served(org_id=SMALL, limit=200))["appointments"]
     assert [row["id"] for row in rows].count(moved.uid) == 1
-    assert rows[-1]["id"] == moved.uid, "it is the last of all now"
+    assert rows[-1]["id"] == moved.uid, "it now has the latest start"
     assert moved.end - moved.start == length
 
 
-def test_a_row_may_contradict_its_filter_where_the_two_queries_race():
+def test_a_row_contradicts_its_filter_if_its_status_changes_between_the_two_queries():
     account = generated("org", 300, 1, NOW)
     assert {booking.status for booking in account.shown("past", NOW, 50)} <= {"accepted", "pending"}
     account.races = 1
@@ -238,7 +238,7 @@ def test_a_row_may_contradict_its_filter_where_the_two_queries_race():
     assert shown["cancelled"] == 1
 
 
-def test_a_teams_bookings_share_their_starts():
+def test_bookings_of_a_team_share_their_starts():
     account = team("org", 2000, 1, NOW, hosts=10)
     starts = Counter(booking.start for booking in account.bookings.values())
     assert len(account.bookings) == 2000
@@ -250,7 +250,7 @@ def test_a_teams_bookings_share_their_starts():
 
 
 @pytest.mark.parametrize("params", [{"org_id": SMALL}, {}, {"org_id": BUSY}], ids=["rows", "error", "fault"])
-def test_the_date_is_the_accounts_time(served, sandbox, params):
+def test_the_date_header_has_the_accounts_time(served, sandbox, params):
     sandbox.faults[BUSY] = FAULTS["bad-gateway"]
     sandbox.clock.set(NOW)
     assert served(**params).headers["Date"] == "Mon, 01 Jun 2026 12:30:00 GMT"
@@ -262,7 +262,7 @@ def test_the_date_is_the_accounts_time(served, sandbox, params):
 
 
 class Seconds:
-    """A clock for limits that moves when told to."""
+    """A clock for limits, set by the test."""
 
     def __init__(self) -> None:
         self.at = 1000.0
@@ -272,19 +272,19 @@ class Seconds:
 
 
 def admitted(limit, at: Seconds, seconds: float, requests: int) -> int:
-    """How many of so many requests are admitted, so many seconds later."""
+    """Advance the clock, send this many requests, and return how many are admitted."""
     at.at += seconds
     return sum(limit.refusal(NOW) is None for _ in range(requests))
 
 
-def test_a_token_bucket_admits_its_capacity_and_then_what_flows_in():
+def test_a_token_bucket_admits_its_capacity_and_then_its_refill_rate():
     at = Seconds()
     limit = TokenBucket(capacity=3, per_second=2, monotonic=at)
     assert [admitted(limit, at, seconds, 9) for seconds in (0, 0.25, 0.25, 1, 60)] == [3, 0, 1, 2, 3]
     assert (limit.allowed, limit.refused) == (9, 36)
 
 
-def test_a_fixed_window_admits_so_many_in_each_of_its_stretches():
+def test_a_fixed_window_admits_its_number_of_requests_in_each_period():
     at = Seconds()
     limit = FixedWindow(requests=3, seconds=10, monotonic=at)
     assert [admitted(limit, at, seconds, 9) for seconds in (0, 9, 1, 5, 20, 4, 1)] == [3, 0, 3, 0, 3, 0, 3]
@@ -299,7 +299,7 @@ def test_a_fixed_window_admits_so_many_in_each_of_its_stretches():
     ids=["bucket", "window"],
 )
 @pytest.mark.parametrize("says", RETRY_AFTER)
-def test_a_refusal_says_when_to_come_again(limit, wait, says):
+def test_a_refusal_has_the_seconds_to_wait_in_retry_after(limit, wait, says):
     limited = limit(Seconds(), says)
     limited.skew = timedelta(minutes=-2)
     expected = {
@@ -311,17 +311,17 @@ def test_a_refusal_says_when_to_come_again(limit, wait, says):
     assert [limited.refusal(NOW) for _ in range(2)] == [None, expected[says]]
 
 
-def test_a_limit_is_for_all_organizations_together_and_not_of_the_accounts_clock(served, sandbox):
+def test_a_limit_counts_all_organizations_together_by_the_real_clock(served, sandbox):
     sandbox.limit = TokenBucket(capacity=2, per_second=0.001)
-    answers = [served(org_id=org_id) for org_id in (SMALL, BUSY, SMALL)]
-    assert [answer.status_code for answer in answers] == [200, 200, 429]
-    assert int(answers[-1].headers["Retry-After"]) > 900
+    responses = [served(org_id=org_id) for org_id in (SMALL, BUSY, SMALL)]
+    assert [response.status_code for response in responses] == [200, 200, 429]
+    assert int(responses[-1].headers["Retry-After"]) > 900
     sandbox.clock.set(sandbox.clock.now() + timedelta(days=1))
     assert served(org_id=BUSY).status_code == 429
     assert (sandbox.limit.allowed, sandbox.limit.refused) == (2, 2)
 
 
-def test_cookies_are_set_and_the_ones_that_come_back_are_known(served, sandbox):
+def test_cookies_are_set_and_returned_ones_are_recorded(served, sandbox):
     served(org_id=SMALL)
     assert not sandbox.cookies
     sandbox.sets_cookies = True
@@ -330,7 +330,7 @@ def test_cookies_are_set_and_the_ones_that_come_back_are_known(served, sandbox):
     assert sandbox.cookies == {BUSY: {f"organization={SMALL}"}}
 
 
-def test_a_connection_goes_stale_after_one_answer(served, sandbox):
+def test_a_connection_goes_stale_after_one_response(served, sandbox):
     sandbox.goes_stale = True
     assert served(org_id=SMALL).status_code == 200
     with pytest.raises(requests.ConnectionError):
@@ -340,7 +340,7 @@ def test_a_connection_goes_stale_after_one_answer(served, sandbox):
 
 
 def first_bytes(url: str, count: int) -> bytes:
-    """What comes first on a raw connection that asks for SMALL, while it lasts."""
+    """Request SMALL on a raw connection, and return the first bytes, fewer if it closes."""
     address = urlsplit(url)
     request = f"GET /api/v1/calcom/appointments?org_id={SMALL} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n"
     with socket.create_connection((address.hostname, address.port), timeout=60) as connection:
@@ -364,26 +364,26 @@ def first_bytes(url: str, count: int) -> bytes:
         ("endless-continue", b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 100 Continue\r\n\r\n"),
     ],
 )
-def test_broken_http_is_written_as_it_is_called(served, sandbox, fault, starts, one_more):
+def test_each_fault_of_http_starts_with_the_expected_bytes(served, sandbox, fault, starts, one_more):
     sandbox.faults[SMALL] = FAULTS[fault]
     assert first_bytes(served.url, len(starts) + len(one_more)) == starts + one_more
 
 
 @pytest.mark.parametrize("fault", ["cut", "reset"])
-def test_a_connection_breaks(served, sandbox, fault):
+def test_a_fault_of_the_network_breaks_the_connection(served, sandbox, fault):
     sandbox.faults[SMALL] = FAULTS[fault]
     with pytest.raises(requests.RequestException):
         served(org_id=SMALL)
 
 
 @pytest.mark.parametrize(("fault", "layers"), [("gzip-bomb", 1), ("gzip-bomb-twice", 2)])
-def test_a_bomb_is_small_until_it_is_unpacked(served, sandbox, fault, layers):
+def test_a_gzip_bomb_is_small_until_it_is_decompressed(served, sandbox, fault, layers):
     sandbox.faults[SMALL] = FAULTS[fault]
     address = served.url + "/api/v1/calcom/appointments"
     headers = {"Authorization": f"Bearer {TOKEN}"}
-    with requests.get(address, params={"org_id": SMALL}, headers=headers, stream=True) as answer:
-        body = answer.raw.read(decode_content=False)
-        assert answer.headers["Content-Encoding"].split(", ") == ["gzip"] * layers
+    with requests.get(address, params={"org_id": SMALL}, headers=headers, stream=True) as response:
+        body = response.raw.read(decode_content=False)
+        assert response.headers["Content-Encoding"].split(", ") == ["gzip"] * layers
     packed = gzip.decompress(body) if layers == 2 else body
     piece = zlib.decompressobj(wbits=31)
     unpacked = len(piece.decompress(packed))
@@ -392,16 +392,16 @@ def test_a_bomb_is_small_until_it_is_unpacked(served, sandbox, fault, layers):
     assert len(body) < (5e6 if layers == 1 else 3e5)
 
 
-def test_a_row_is_nested_a_thousand_deep(served, sandbox):
+def test_a_nested_row_has_a_thousand_levels(served, sandbox):
     sandbox.faults[SMALL] = FAULTS["nested-row"]
     assert served(org_id=SMALL).text.count('{"deeper":') == 1000
 
 
-def test_a_name_has_half_a_surrogate_pair(served, sandbox):
+def test_a_name_contains_a_lone_surrogate(served, sandbox):
     sandbox.faults[SMALL] = FAULTS["lone-surrogate"]
-    answer = served(org_id=SMALL)
-    assert b"\\ud800" in answer.content
-    assert "\ud800" in data(answer)["appointments"][0]["attendee_name"]
+    response = served(org_id=SMALL)
+    assert b"\\ud800" in response.content
+    assert "\ud800" in data(response)["appointments"][0]["attendee_name"]
 
 
 @pytest.mark.parametrize(
@@ -412,15 +412,15 @@ def test_a_name_has_half_a_surrogate_pair(served, sandbox):
         ("rate-limited-not-connected", None, "NOT_CONNECTED"),
     ],
 )
-def test_rate_limits_come_in_odd_forms(served, sandbox, fault, retry_after, code):
+def test_each_rate_limit_fault_has_its_status_header_and_code(served, sandbox, fault, retry_after, code):
     sandbox.faults[SMALL] = FAULTS[fault]
-    answer = served(org_id=SMALL)
-    assert (answer.status_code, answer.headers.get("Retry-After"), answer.json().get("code")) == (
+    response = served(org_id=SMALL)
+    assert (response.status_code, response.headers.get("Retry-After"), response.json().get("code")) == (
         429,
         retry_after,
         code,
     )
 
 
-def test_every_fault_is_sent_in_a_manner_there_is():
+def test_every_fault_has_an_existing_way_to_send_it():
     assert {fault.manner for fault in FAULTS.values()} == set(MANNERS)

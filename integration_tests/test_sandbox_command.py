@@ -1,4 +1,4 @@
-"""``make sandbox``, as its user meets it."""
+"""Tests of ``make sandbox``."""
 
 from __future__ import annotations
 
@@ -34,23 +34,23 @@ def start(directory: Path, port: str) -> subprocess.Popen[str]:
 
 @pytest.fixture
 def served(tmp_path):
-    """A directory from which the sandbox is served, the port, and the three commands that were printed."""
+    """A running sandbox: its directory, its port, and the three printed commands."""
     directory = tmp_path / "some where"
     directory.mkdir()
     with start(directory, "0") as process:
         assert process.stdout
-        said = [process.stdout.readline() for _ in range(11)]
+        lines = [process.stdout.readline() for _ in range(11)]
         yield (
             directory,
-            said[0].split(":")[2].split(";")[0],
-            [line.strip() for line in said if line.startswith("  ")][-3:],
+            lines[0].split(":")[2].split(";")[0],
+            [line.strip() for line in lines if line.startswith("  ")][-3:],
         )
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=30) == 0
         assert process.stdout.read() == ""
 
 
-def test_what_it_prints_works_when_pasted(served):
+def test_the_printed_commands_work_when_pasted(served):
     directory, _, commands = served
     printed = [
         subprocess.run(command, shell=True, cwd=directory, capture_output=True, text=True, check=True).stdout
@@ -61,7 +61,7 @@ def test_what_it_prints_works_when_pasted(served):
     assert streams == {"appointments", "organizations"}
 
 
-def test_a_container_is_given_an_address_at_which_it_reaches_the_sandbox(served, monkeypatch):
+def test_the_container_command_uses_an_address_that_reaches_the_sandbox(served, monkeypatch):
     directory, port, commands = served
     monkeypatch.chdir(directory)
     on_linux, on_a_mac = (shlex.split(_container_command(platform)) for platform in ("linux", "darwin"))
@@ -72,18 +72,18 @@ def test_a_container_is_given_an_address_at_which_it_reaches_the_sandbox(served,
         [mounted] = [argument.removesuffix(":/sandbox:ro") for argument in command if ":/sandbox:" in argument]
         config = json.loads((Path(mounted) / Path(command[-1]).name).read_text())
         assert config["api_url"] == f"http://{host}:{port}"  # ignore-https-check
-        assert Config.parse(config).on_loopback, "requests go there unencrypted"
+        assert Config.parse(config).on_loopback, "requests to it are unencrypted"
 
 
-def test_a_port_that_is_taken_is_one_sentence(served):
+def test_a_port_in_use_causes_a_one_line_error(served):
     directory, port, _ = served
     with start(directory, port) as second:
         printed, _ = second.communicate(timeout=30)
     assert second.returncode == 1
-    assert printed == f"Port {port} is taken. To take any free one: make sandbox PORT=0\n"
+    assert printed == f"Port {port} is in use. For any free port: make sandbox PORT=0\n"
 
 
-def test_a_port_that_is_none_is_one_sentence(tmp_path):
+def test_an_invalid_port_causes_a_one_line_error(tmp_path):
     with start(tmp_path, "70000") as process:
         printed, _ = process.communicate(timeout=30)
     assert process.returncode == 1

@@ -1,4 +1,4 @@
-"""The commands of README.md and sandbox/README.md, run exactly as printed; and what the README shows and names."""
+"""Runs the commands of README.md and sandbox/README.md as printed; checks pictures, links and log lines of the docs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from integration_tests.snippets import walk_through
 ROOT = Path(__file__).parents[1]
 
 
-def test_the_readme_is_short_and_shows_a_picture_that_is_there():
+def test_the_readme_is_short_and_its_picture_exists():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert len(readme.split()) < 700
     [picture] = re.findall(r'<img src="([^"]+)"', readme)
@@ -23,7 +23,7 @@ def test_the_readme_is_short_and_shows_a_picture_that_is_there():
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/sql.md", "docs/operations.md", "sandbox/README.md"])
-def test_links_lead_to_pages_and_headings_that_are_there(page):
+def test_links_lead_to_existing_pages_and_headings(page):
     text = (ROOT / page).read_text(encoding="utf-8")
     for path, heading in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", text):
         target = (ROOT / page).parent / path if path else ROOT / page
@@ -34,7 +34,7 @@ def test_links_lead_to_pages_and_headings_that_are_there(page):
             assert heading in anchors, f"{path}#{heading}"
 
 
-def test_the_log_lines_of_the_operations_page_are_logged():
+def test_the_connector_logs_the_lines_of_the_operations_page():
     page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
     table = page[page.index("| Line contains |") :].split("\n\n")[0]
     lines = re.findall(r"(?m)^\| `([^`]+)` \|", table)
@@ -45,7 +45,7 @@ def test_the_log_lines_of_the_operations_page_are_logged():
 
 @pytest.fixture
 def clone(tmp_path):
-    """A copy of the repository, with an environment that lends all but its own marks from the tests'."""
+    """A copy of the repository, whose environment has links to the tests' environment and its own marker files."""
     pytest.importorskip("airbyte", reason="PyAirbyte supports no Python above 3.12", exc_type=ImportError)
     copy = tmp_path / "a fresh clone"
     tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout

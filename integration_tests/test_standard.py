@@ -1,7 +1,7 @@
-"""Airbyte's standard test suite, on the connector and on its image, as its own command runs it: against the sandbox.
+"""Runs Airbyte's standard test suite on the connector and its image by Airbyte's command, with the sandbox.
 
-`acceptance-test-config.yml` names the configurations; their port is fixed, because they are files. One of the image's
-tests compares the spec with the published one in Airbyte's registry, and skips itself where that can't be reached.
+`acceptance-test-config.yml` names the configurations. Their port is fixed, because they are files. One of the image's
+tests compares the spec with the published one in Airbyte's registry, and is skipped if the registry can't be reached.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ PORT = 18090
 
 @pytest.fixture(scope="module", autouse=True)
 def served():
-    """The sample accounts, where the configurations expect them."""
+    """Serve the sample accounts on the port of the configurations."""
     with serving(Sandbox.with_sample_accounts(), PORT):
         yield
 
 
 def assert_passes(tmp_path, tests: int, *arguments: str) -> None:
-    """Run Airbyte's command on a clone, in an environment that holds its tools and the connector, nothing of ours.
+    """Run Airbyte's command on a clone, in an environment with only its tools and the connector.
 
-    It imports the connector by the directory's name, and leaves nothing behind that git would add.
+    The command imports the connector by the name of the directory. It must leave no file that git would add.
     """
     clone = cloned(tmp_path / "source-ravan-calcom")
     before = {path.name for path in clone.iterdir()}

@@ -1,4 +1,4 @@
-"""The scripts that make environments, images and releases, run on stand-ins and on copies of the tree."""
+"""Tests of the scripts that make environments, images and releases, in copies of the repository."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from integration_tests.tree import ROOT, cloned
 SCRIPTS = ROOT / "scripts"
 
 
-class Stand:
-    """A PATH that holds a few plain tools and the programs that a test puts there."""
+class FakeBin:
+    """A directory that is the whole PATH: a few basic tools, and the stand-in programs of a test."""
 
     TOOLS = "awk basename bash cat cmp cp diff dirname grep head id mkdir mktemp mv paste rm sed tail tr"
 
@@ -41,21 +41,21 @@ class Stand:
             (directory / tool).symlink_to(found)
 
     def put(self, name: str, script: str) -> None:
-        """Put a program there; it notes its calls in a file beside it."""
+        """Add a program that appends its arguments to a log file."""
         program = self.directory / name
         program.write_text(f'#!/usr/bin/env bash\necho "$*" >> "{self._calls(name)}"\n{script}\n')
         program.chmod(0o755)
 
     def python(self, name: str, version: str, *, venv: bool = True) -> None:
-        """Put an interpreter there that knows its version, and whether it can make environments."""
+        """Add an interpreter with this version, with or without the venv module."""
         self.put(name, f'[ "$1" = --version ] && echo "Python {version}" && exit\nexit {0 if venv else 1}')
 
     def calls(self, name: str) -> list[str]:
-        """The arguments that a program was called with, one line a call."""
+        """The arguments of each call of a program."""
         return self._calls(name).read_text().splitlines() if self._calls(name).exists() else []
 
     def run(self, *command: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run a script of ours on this PATH."""
+        """Run a script with this PATH."""
         return subprocess.run(
             command,
             capture_output=True,
@@ -69,11 +69,11 @@ class Stand:
 
 
 @pytest.fixture
-def stand(tmp_path):
-    return Stand(tmp_path / "bin")
+def fake_bin(tmp_path):
+    return FakeBin(tmp_path / "bin")
 
 
-# extra, what is on the PATH, which one is taken
+# extra, interpreters on the PATH, the chosen one
 CHOICES = [
     ("quickstart", {"python3": "3.11.2"}, "python3"),
     ("quickstart", {"python3": "3.13.1", "python3.10": "3.10.1", "python3.11": "3.11.1"}, "python3.11"),
@@ -88,41 +88,41 @@ CHOICES = [
 
 
 @pytest.mark.parametrize(("extra", "there", "taken"), CHOICES)
-def test_a_fitting_interpreter_is_found_on_the_path(stand, extra, there, taken):
+def test_a_supported_interpreter_is_found_on_the_path(fake_bin, extra, there, taken):
     for name, version in there.items():
-        stand.python(name, version)
-    done = stand.run(SCRIPTS / "python", extra)
+        fake_bin.python(name, version)
+    done = fake_bin.run(SCRIPTS / "python", extra)
     assert (done.returncode, done.stdout, done.stderr) == (0, f"{taken}\n", "")
 
 
-def test_an_interpreter_without_venv_is_passed_over(stand):
-    stand.python("python3", "3.11.2", venv=False)
-    stand.python("python3.10", "3.10.1")
-    assert stand.run(SCRIPTS / "python", "quickstart").stdout == "python3.10\n"
+def test_an_interpreter_without_venv_is_ignored(fake_bin):
+    fake_bin.python("python3", "3.11.2", venv=False)
+    fake_bin.python("python3.10", "3.10.1")
+    assert fake_bin.run(SCRIPTS / "python", "quickstart").stdout == "python3.10\n"
 
 
-def test_where_only_venv_is_missing_its_package_is_named(stand):
-    stand.python("python3", "3.11.2", venv=False)
-    done = stand.run(SCRIPTS / "python", "quickstart")
+def test_the_missing_venv_package_is_named(fake_bin):
+    fake_bin.python("python3", "3.11.2", venv=False)
+    done = fake_bin.run(SCRIPTS / "python", "quickstart")
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "python3 has no venv; on Debian: apt-get install python3-venv\n"
+    assert done.stderr == "python3 has no venv. To install it on Debian: apt-get install python3-venv\n"
 
 
 @pytest.mark.parametrize(("extra", "version", "fits"), [("quickstart", "3.13.0", False), ("tests", "3.13.0", True)])
-def test_a_named_interpreter_is_taken_or_refused(stand, extra, version, fits):
-    stand.python("python3", "3.11.2")
-    stand.python("mine", version)
-    done = stand.run(SCRIPTS / "python", extra, "mine")
+def test_a_named_interpreter_is_used_only_if_its_version_is_supported(fake_bin, extra, version, fits):
+    fake_bin.python("python3", "3.11.2")
+    fake_bin.python("mine", version)
+    done = fake_bin.run(SCRIPTS / "python", extra, "mine")
     assert done.returncode == (0 if fits else 1)
     assert done.stdout == ("mine\n" if fits else "")
-    refusal = f"PyAirbyte needs Python 3.10, 3.11 or 3.12, and mine is Python {version}. Name another one: "
+    refusal = f"PyAirbyte needs Python 3.10, 3.11 or 3.12, and mine is Python {version}. To choose another one: "
     assert done.stderr == ("" if fits else f"{refusal}make PYTHON=python3.12 …\n")
 
 
-def test_a_named_interpreter_that_is_not_there_is_said_to_be_missing(stand):
-    done = stand.run(SCRIPTS / "python", "quickstart", "pythonX")
+def test_a_missing_named_interpreter_is_reported(fake_bin):
+    done = fake_bin.run(SCRIPTS / "python", "quickstart", "pythonX")
     assert done.returncode == 1
-    assert "and pythonX is missing. Name another one: make PYTHON=python3.12 …" in done.stderr
+    assert "and pythonX is missing. To choose another one: make PYTHON=python3.12 …" in done.stderr
 
 
 FETCHING = """
@@ -133,13 +133,13 @@ esac
 """
 
 
-def test_where_nothing_fits_uv_fetches_one(stand):
-    stand.python("python3", "3.14.0")
-    stand.put("uv", FETCHING.format(code=0))
-    done = stand.run(SCRIPTS / "python", "quickstart")
+def test_uv_downloads_an_interpreter_if_none_is_supported(fake_bin):
+    fake_bin.python("python3", "3.14.0")
+    fake_bin.put("uv", FETCHING.format(code=0))
+    done = fake_bin.run(SCRIPTS / "python", "quickstart")
     assert (done.returncode, done.stdout) == (0, f"{ROOT}/.python/bin/python3.12\n")
-    assert "letting uv fetch 3.12" in done.stderr
-    assert stand.calls("uv")[0] == "python install --quiet --no-bin 3.12"
+    assert "uv downloads 3.12" in done.stderr
+    assert fake_bin.calls("uv")[0] == "python install --quiet --no-bin 3.12"
 
 
 @pytest.mark.parametrize(
@@ -153,14 +153,14 @@ def test_where_nothing_fits_uv_fetches_one(stand):
         ({}, "pyenv install 3.12"),
     ],
 )
-def test_where_nothing_can_be_fetched_the_command_to_install_one_is_named(stand, manager, command):
-    stand.put("uv", FETCHING.format(code=1))
+def test_the_command_to_install_an_interpreter_is_named_if_none_can_be_downloaded(fake_bin, manager, command):
+    fake_bin.put("uv", FETCHING.format(code=1))
     for name, script in manager.items():
-        stand.put(name, script)
-    done = stand.run(SCRIPTS / "python", "quickstart")
+        fake_bin.put(name, script)
+    done = fake_bin.run(SCRIPTS / "python", "quickstart")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.splitlines()[-2:] == [
-        "PyAirbyte needs Python 3.10, 3.11 or 3.12, there is none on the PATH, and uv could not fetch one. "
+        "PyAirbyte needs Python 3.10, 3.11 or 3.12, but none is on the PATH, and uv could not download one. "
         "Install one, then run this again:",
         f"  {command}",
     ]
@@ -175,46 +175,46 @@ esac
 """
 
 
-def test_an_environment_is_made_of_locked_versions_alone(stand, copy):
-    stand.put("python3", MAKES_VENVS.format(version="3.11.2"))
-    stand.put("uv", "")
-    done = stand.run(copy / "scripts" / "venv", "", copy / ".venv", "tests")
+def test_an_environment_contains_only_locked_versions(fake_bin, copy):
+    fake_bin.put("python3", MAKES_VENVS.format(version="3.11.2"))
+    fake_bin.put("uv", "")
+    done = fake_bin.run(copy / "scripts" / "venv", "", copy / ".venv", "tests")
     assert done.returncode == 0, done.stderr
     assert "Making" in done.stderr
-    assert "packages of the tests extra, about 1 GB" in done.stderr, "what is about to be installed is named"
-    [pip] = [call for call in stand.calls("python3") if call.startswith("-m pip install")]
+    assert "packages of the tests extra, about 1 GB" in done.stderr, "a message says what will be installed"
+    [pip] = [call for call in fake_bin.calls("python3") if call.startswith("-m pip install")]
     assert "--no-deps --require-hashes" in pip
     pinned = (copy / ".venv" / "bin" / "pip.stdin").read_text()
     assert re.findall(r"^\S+==", pinned, re.MULTILINE) == ["uv=="]
     assert "--hash=sha256:" in pinned
-    [install] = stand.calls("uv")
+    [install] = fake_bin.calls("uv")
     lock = "requirements-tests.lock"
     assert f"--constraint {lock} --build-constraint {lock} --editable .[tests]" in install
 
 
-def test_an_environment_of_an_unfit_python_is_made_anew(stand, copy):
-    stand.put("uv", "")
-    stand.put("python3", MAKES_VENVS.format(version="3.13.0"))
-    assert stand.run(copy / "scripts" / "venv", "", copy / ".venv", "tests").returncode == 0
-    stand.put("python3.12", MAKES_VENVS.format(version="3.12.1"))
+def test_an_environment_of_an_unsupported_python_is_replaced(fake_bin, copy):
+    fake_bin.put("uv", "")
+    fake_bin.put("python3", MAKES_VENVS.format(version="3.13.0"))
+    assert fake_bin.run(copy / "scripts" / "venv", "", copy / ".venv", "tests").returncode == 0
+    fake_bin.put("python3.12", MAKES_VENVS.format(version="3.12.1"))
     (copy / ".venv" / "tests.done").touch()
-    done = stand.run(copy / "scripts" / "venv", "", copy / ".venv", "quickstart")
+    done = fake_bin.run(copy / "scripts" / "venv", "", copy / ".venv", "quickstart")
     assert done.returncode == 0, done.stderr
-    assert f"Python 3.13.0 in {copy}/.venv does not do for that: making it anew." in done.stderr
+    assert f"Python 3.13.0 in {copy}/.venv is not supported for this: replacing the environment." in done.stderr
     assert not (copy / ".venv" / "tests.done").exists()
-    assert (stand.run(copy / ".venv" / "bin" / "python", "--version").stdout) == "Python 3.12.1\n"
+    assert (fake_bin.run(copy / ".venv" / "bin" / "python", "--version").stdout) == "Python 3.12.1\n"
 
 
-def test_where_no_python_fits_the_environment_stays_as_it_is(stand, copy):
-    stand.put("uv", "[ $1 != python ]")
-    stand.put("python3", MAKES_VENVS.format(version="3.13.0"))
-    assert stand.run(copy / "scripts" / "venv", "", copy / ".venv", "tests").returncode == 0
-    done = stand.run(copy / "scripts" / "venv", "", copy / ".venv", "quickstart")
+def test_the_environment_stays_unchanged_if_no_python_is_supported(fake_bin, copy):
+    fake_bin.put("uv", "[ $1 != python ]")
+    fake_bin.put("python3", MAKES_VENVS.format(version="3.13.0"))
+    assert fake_bin.run(copy / "scripts" / "venv", "", copy / ".venv", "tests").returncode == 0
+    done = fake_bin.run(copy / "scripts" / "venv", "", copy / ".venv", "quickstart")
     assert done.returncode == 1
     assert (copy / ".venv" / "bin" / "python").exists()
 
 
-def test_what_is_installed_here_is_what_is_locked():
+def test_the_installed_versions_are_the_locked_ones():
     lock = (ROOT / "requirements-tests.lock").read_text()
     pins = {(normalised(name), version) for name, version in re.findall(r"^(\S+)==(\S+)", lock, re.MULTILINE)}
     installed = {
@@ -225,54 +225,54 @@ def test_what_is_installed_here_is_what_is_locked():
 
 
 def normalised(name: str) -> str:
-    """A package's name as PyPI compares it."""
+    """The package's name as PyPI normalises it."""
     return re.sub("[-_.]+", "-", name).lower()
 
 
-def test_an_environment_of_its_own_is_made_once_and_again_when_its_list_changes(stand, copy):
-    stand.put("python", "echo Python 3.11.2")
-    stand.put("uv", '[ "$1" != venv ] || mkdir -p "${@: -1}/bin"')
-    shutil.copytree(stand.directory, copy / ".venv" / "bin", symlinks=True)
+def test_a_separate_environment_is_made_once_and_again_after_its_list_or_python_changed(fake_bin, copy):
+    fake_bin.put("python", "echo Python 3.11.2")
+    fake_bin.put("uv", '[ "$1" != venv ] || mkdir -p "${@: -1}/bin"')
+    shutil.copytree(fake_bin.directory, copy / ".venv" / "bin", symlinks=True)
     (copy / "requirements" / "mine.txt").write_text("tool==1.0\n")
 
     def make() -> tuple[str, int]:
-        done = stand.run(copy / "scripts" / "environment", "mine")
+        done = fake_bin.run(copy / "scripts" / "environment", "mine")
         assert done.returncode == 0, done.stderr
-        return done.stdout, len(stand.calls("uv"))
+        return done.stdout, len(fake_bin.calls("uv"))
 
     bin_directory = f"{copy}/.envs/mine/bin\n"
     assert [make(), make()] == [(bin_directory, 2), (bin_directory, 2)]
-    assert "--requirements requirements/mine.txt" in stand.calls("uv")[-1]
+    assert "--requirements requirements/mine.txt" in fake_bin.calls("uv")[-1]
     (copy / "requirements" / "mine.txt").write_text("tool==2.0\n")
     assert make() == (bin_directory, 4)
     shutil.rmtree(copy / ".venv")
-    stand.put("python", "echo Python 3.12.1")
-    shutil.copytree(stand.directory, copy / ".venv" / "bin", symlinks=True)
+    fake_bin.put("python", "echo Python 3.12.1")
+    shutil.copytree(fake_bin.directory, copy / ".venv" / "bin", symlinks=True)
     assert make() == (bin_directory, 6)
 
 
-def test_an_environment_whose_making_failed_is_made_anew(stand, copy):
-    stand.put("python", "echo Python 3.11.2")
-    stand.put("uv", '[ "$1" = venv ] && mkdir -p "${@: -1}/bin"')
-    shutil.copytree(stand.directory, copy / ".venv" / "bin", symlinks=True)
+def test_an_incomplete_environment_is_replaced(fake_bin, copy):
+    fake_bin.put("python", "echo Python 3.11.2")
+    fake_bin.put("uv", '[ "$1" = venv ] && mkdir -p "${@: -1}/bin"')
+    shutil.copytree(fake_bin.directory, copy / ".venv" / "bin", symlinks=True)
     for _ in range(2):
-        assert stand.run(copy / "scripts" / "environment", "qa").returncode == 1
-    assert len(stand.calls("uv")) == 4
+        assert fake_bin.run(copy / "scripts" / "environment", "qa").returncode == 1
+    assert len(fake_bin.calls("uv")) == 4
 
 
 @pytest.mark.parametrize("stale", ["", "requirements.lock", "requirements-tests.lock", "requirements/qa.txt"])
-def test_a_lock_file_that_no_longer_holds_what_is_asked_for_is_named(stand, copy, stale):
-    """uv compiles into the last argument's file, and finds something new for the stale one."""
-    stand.put("uv", f'[ "$(basename "${{@: -1}}")" != "{Path(stale).name}" ] || echo "new==1.0" >> "${{@: -1}}"')
+def test_an_outdated_lock_file_is_named(fake_bin, copy, stale):
+    """The stand-in for uv adds a package to the outdated lock file, its last argument."""
+    fake_bin.put("uv", f'[ "$(basename "${{@: -1}}")" != "{Path(stale).name}" ] || echo "new==1.0" >> "${{@: -1}}"')
     (copy / ".venv" / "bin").mkdir(parents=True)
-    (copy / ".venv" / "bin" / "uv").symlink_to(stand.directory / "uv")
-    done = stand.run(copy / "scripts" / "lock", "--check")
+    (copy / ".venv" / "bin" / "uv").symlink_to(fake_bin.directory / "uv")
+    done = fake_bin.run(copy / "scripts" / "lock", "--check")
     assert done.returncode == (1 if stale else 0)
-    assert done.stderr == (f"{stale} is not what was asked for: run make lock\n" if stale else "")
-    assert all("--universal" in call and "--generate-hashes" in call for call in stand.calls("uv"))
+    assert done.stderr == (f"{stale} is outdated; run: make lock\n" if stale else "")
+    assert all("--universal" in call and "--generate-hashes" in call for call in fake_bin.calls("uv"))
 
 
-def test_help_names_every_target():
+def test_help_lists_every_target():
     makefile = (ROOT / "Makefile").read_text()
     [targets] = re.findall(r"^\.PHONY: help (.*)$", makefile, re.MULTILINE)
     assert set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE)) == {"help", *targets.split()}
@@ -284,14 +284,14 @@ def test_a_variable_in_lower_case_is_refused():
     command = ["make", "--dry-run", "sync", "config=x"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert "Nothing reads config=…; write it in capitals: CONFIG=…." in done.stderr
+    assert "Unknown variable config=…. Write it in capitals: CONFIG=…." in done.stderr
 
 
-def test_an_image_that_can_not_be_built_names_the_missing_base_image(stand, copy):
-    stand.put("docker", UNREACHABLE)
-    done = stand.run(copy / "scripts" / "image")
+def test_the_missing_base_image_is_named_if_the_image_can_not_be_built(fake_bin, copy):
+    fake_bin.put("docker", UNREACHABLE)
+    done = fake_bin.run(copy / "scripts" / "image")
     assert done.returncode == image.UNAVAILABLE
-    assert "name a copy of it with BASE_IMAGE" in done.stderr
+    assert "set BASE_IMAGE=… to a copy of it" in done.stderr
 
 
 UNREACHABLE = """
@@ -302,7 +302,7 @@ case "$1" in
 esac
 """
 INSTEAD = "as root on Debian 12, scripts/stand-in-base makes a base image to test with"
-OTHER = f"name a copy of it with BASE_IMAGE=…, or, {INSTEAD}"
+OTHER = f"set BASE_IMAGE=… to a copy of it, or, {INSTEAD}"
 
 
 @pytest.fixture
@@ -311,48 +311,48 @@ def copy(tmp_path):
 
 
 @pytest.mark.parametrize("tool", ["docker", "podman"])
-def test_a_base_image_that_can_not_be_pulled_is_the_reason_to_skip(stand, copy, tool):
-    stand.put(tool, UNREACHABLE)
-    done = stand.run(copy / "scripts" / "test-image")
+def test_the_image_tests_are_skipped_if_the_base_image_can_not_be_pulled(fake_bin, copy, tool):
+    fake_bin.put(tool, UNREACHABLE)
+    done = fake_bin.run(copy / "scripts" / "test-image")
     assert done.returncode == image.UNAVAILABLE
     assert done.stdout == f"the base image can't be pulled (dial tcp: lookup registry: no such host); {OTHER}\n"
-    assert not [call for call in stand.calls(tool) if call.startswith("build")]
+    assert not [call for call in fake_bin.calls(tool) if call.startswith("build")]
 
 
-def test_without_docker_and_podman_that_is_the_reason_to_skip(stand, copy):
-    stand.put("docker", "exit 1")  # the command is there, the engine is not
-    done = stand.run(copy / "scripts" / "test-image")
+def test_the_image_tests_are_skipped_without_docker_and_podman(fake_bin, copy):
+    fake_bin.put("docker", "exit 1")  # the command exists, but its engine does not run
+    done = fake_bin.run(copy / "scripts" / "test-image")
     assert (done.returncode, done.stdout) == (
         image.UNAVAILABLE,
-        f"neither docker nor podman works here; {INSTEAD}\n",
+        f"neither docker nor podman works; {INSTEAD}\n",
     )
 
 
-def test_where_docker_does_not_work_podman_does(stand, copy):
-    stand.put("docker", "exit 1")
-    stand.put("podman", "echo podman")
-    assert stand.run(copy / "scripts" / "container", "version").stdout.splitlines()[-1] == "podman"
+def test_podman_is_used_if_docker_does_not_work(fake_bin, copy):
+    fake_bin.put("docker", "exit 1")
+    fake_bin.put("podman", "echo podman")
+    assert fake_bin.run(copy / "scripts" / "container", "version").stdout.splitlines()[-1] == "podman"
 
 
-def test_a_base_image_that_is_there_is_not_pulled(stand, copy):
-    stand.put("docker", '[ "$1" != pull ]')
-    assert stand.run(copy / "scripts" / "base-image").returncode == 0
+def test_an_existing_base_image_is_not_pulled(fake_bin, copy):
+    fake_bin.put("docker", '[ "$1" != pull ]')
+    assert fake_bin.run(copy / "scripts" / "base-image").returncode == 0
 
 
-def test_a_build_that_fails_is_no_reason_to_skip(stand, copy):
-    stand.put("docker", '[ "$1" != build ] || { echo "Step 3 failed"; exit 1; }')
-    done = stand.run(copy / "scripts" / "test-image")
+def test_a_failed_build_does_not_skip_the_image_tests(fake_bin, copy):
+    fake_bin.put("docker", '[ "$1" != build ] || { echo "Step 3 failed"; exit 1; }')
+    done = fake_bin.run(copy / "scripts" / "test-image")
     assert (done.returncode, done.stdout) == (1, "Step 3 failed\n")
 
 
-def test_after_the_stand_in_base_was_made_podman_builds_on_it(stand, copy):
-    stand.put("docker", UNREACHABLE)
-    stand.put("podman", "")
+def test_podman_builds_on_the_stand_in_base_if_it_exists(fake_bin, copy):
+    fake_bin.put("docker", UNREACHABLE)
+    fake_bin.put("podman", "")
     (copy / ".image").mkdir()
     (copy / ".image" / "base").write_text("localhost/base\n")
-    done = stand.run(copy / "scripts" / "test-image")
-    assert (done.returncode, stand.calls("docker")) == (0, [])
-    [build] = [call for call in stand.calls("podman") if call.startswith("build")]
+    done = fake_bin.run(copy / "scripts" / "test-image")
+    assert (done.returncode, fake_bin.calls("docker")) == (0, [])
+    [build] = [call for call in fake_bin.calls("podman") if call.startswith("build")]
     assert "BASE_IMAGE=localhost/base --pull=never" in build
 
 
@@ -360,7 +360,7 @@ OUTCOMES = [(0, "", "runs"), (0, "true", "runs"), (1, "", "fails"), (image.UNAVA
 
 
 @pytest.mark.parametrize(("code", "ci", "outcome"), [*OUTCOMES, (image.UNAVAILABLE, "true", "fails")])
-def test_the_images_tests_are_skipped_where_there_can_be_none_except_in_ci(monkeypatch, code, ci, outcome):
+def test_the_image_tests_are_skipped_without_an_image_except_in_ci(monkeypatch, code, ci, outcome):
     monkeypatch.setattr(image, "_build", lambda: (code, "the reason"))
     monkeypatch.setenv("CI", ci)
     if outcome == "runs":
@@ -371,40 +371,40 @@ def test_the_images_tests_are_skipped_where_there_can_be_none_except_in_ci(monke
         image.require_image(monkeypatch)
 
 
-def test_make_test_runs_the_tests_whatever_becomes_of_the_image(stand, copy):
-    stand.put("docker", UNREACHABLE)
+def test_make_test_runs_the_tests_even_if_the_image_can_not_be_built(fake_bin, copy):
+    fake_bin.put("docker", UNREACHABLE)
     venv = copy / ".venv" / "bin"
     venv.mkdir(parents=True)
-    stand.put("python", 'echo "$PYTHONPATH $PATH" >&2; [ "$2" != pytest ] || exit 5')
-    (venv / "python").symlink_to(stand.directory / "python")
-    done = stand.run(copy / "scripts" / "test")
+    fake_bin.put("python", 'echo "$PYTHONPATH $PATH" >&2; [ "$2" != pytest ] || exit 5')
+    (venv / "python").symlink_to(fake_bin.directory / "python")
+    done = fake_bin.run(copy / "scripts" / "test")
     assert done.returncode == 5
     assert f"{copy}/scripts/coverage {copy}/scripts/shims:" in done.stderr
-    assert stand.calls("python")[1:] == [
+    assert fake_bin.calls("python")[1:] == [
         "-m pytest --numprocesses 2 --dist loadfile",
         "-m coverage combine --quiet",
         "-m coverage report",
     ]
     assert "takes about" in done.stdout
-    assert stand.run(copy / "scripts" / "test", "-k", "this or that").returncode == 5
-    assert stand.calls("python")[-1] == "-m pytest -k this or that"
+    assert fake_bin.run(copy / "scripts" / "test", "-k", "this or that").returncode == 5
+    assert fake_bin.calls("python")[-1] == "-m pytest -k this or that"
 
 
 def texts(tree: Path) -> dict[str, str]:
-    """Every text file of a tree that people write, by its path."""
+    """The text of every file that is written by hand, by path."""
     files = [path for path in tree.rglob("*") if path.is_file() and path.suffix != ".lock"]
     files = [path for path in files if path.parent.name != "requirements"]
     return {str(path.relative_to(tree)): path.read_text(errors="replace") for path in files}
 
 
 def mentions(version: str, text: str) -> int:
-    """How often a version stands in a text, except where prose names an older one."""
+    """How often a version is in a text, except in prose about an older one."""
     prose = "".join(f"(?<!{word} )" for word in ("since", "until", "of version", "and", "or"))
     return len(re.findall(rf"{prose}(?<![\d.]){re.escape(version)}(?!\.?\d)", text))
 
 
 def unreleased(tree: Path, text: str) -> None:
-    """Put a text into the changelog's section of what no version has yet."""
+    """Put a text into the changelog's section Unreleased."""
     changelog = tree / "CHANGELOG.md"
     before, _, after = changelog.read_text().partition("## Unreleased\n")
     changelog.write_text(f"{before}## Unreleased\n\n{text}\n## {after.partition(chr(10) + '## ')[2]}")
@@ -415,7 +415,7 @@ def release(tree: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def test_a_release_leaves_the_old_version_nowhere_but_in_the_changelog(copy):
+def test_a_release_replaces_the_old_version_everywhere_but_in_the_changelog(copy):
     [old] = set(re.findall(r'^version = "(.*)"$', (copy / "pyproject.toml").read_text(), re.MULTILINE))
     unreleased(copy, "A subject\n\n- A detail\n")
     before = texts(copy)
@@ -445,7 +445,7 @@ def test_a_release_leaves_the_old_version_nowhere_but_in_the_changelog(copy):
         (["98.7.6"], "", 1, "CHANGELOG.md needs a first line under Unreleased"),
     ],
 )
-def test_a_release_that_makes_no_sense_changes_nothing(copy, arguments, subject, code, sentence):
+def test_an_invalid_release_changes_no_file(copy, arguments, subject, code, sentence):
     unreleased(copy, f"{subject}\n")
     before = texts(copy)
     done = release(copy, *arguments)
@@ -453,7 +453,7 @@ def test_a_release_that_makes_no_sense_changes_nothing(copy, arguments, subject,
     assert sentence in done.stderr
 
 
-def test_the_packages_hold_what_their_page_names_and_list_what_they_need(copy):
+def test_the_packages_contain_the_files_of_their_page_and_list_their_requirements(copy):
     require_environment("sbom")
     (copy / ".envs").symlink_to(ROOT / ".envs")
     done = subprocess.run(
@@ -490,7 +490,7 @@ ENDS = [("sys.exit(3)", 3), ("os._exit(3)", 3), ("os.kill(os.getpid(), signal.SI
 
 
 @pytest.mark.parametrize(("end", "code"), ENDS)
-def test_a_process_that_a_test_starts_is_measured_however_it_ends(tmp_path, end, code):
+def test_coverage_of_a_process_is_saved_however_it_ends(tmp_path, end, code):
     script = f"""
 import os, signal, sys
 class Spy:
@@ -509,20 +509,20 @@ except SystemExit:
         [sys.executable, "-c", script], capture_output=True, text=True, check=False, env={**ENVIRONMENT, **measured}
     )
     assert done.returncode == code
-    assert done.stdout.startswith("not traced\n"), "the CDK's imports cost too much to be traced"
+    assert done.stdout.startswith("not traced\n"), "the CDK's imports are not traced, because it takes too long"
     assert "nonsense" in done.stderr
     [file] = tmp_path.iterdir()
     data = CoverageData(str(file))
     data.read()
-    assert data.has_arcs(), "branches, too"
+    assert data.has_arcs(), "branches are measured"
     module = ROOT / "source_ravan_calcom" / "main.py"
     lines = module.read_text().splitlines()
     seen = [lines[number - 1].strip() for number in data.lines(str(module))]
-    assert {"import gc", "gc.freeze()"} <= set(seen), "before the CDK was imported, and after it"
+    assert {"import gc", "gc.freeze()"} <= set(seen), "lines before and after the import of the CDK are measured"
     assert all(module.parent in Path(path).parents for path in data.measured_files())
 
 
-def test_git_would_add_no_token_no_attendee_and_nothing_that_was_made(copy):
+def test_git_ignores_files_with_tokens_or_attendees_and_generated_files(copy):
     def status() -> list[str]:
         command = ["git", "status", "--porcelain", "--untracked-files=all"]
         return subprocess.run(command, cwd=copy, capture_output=True, text=True, check=True).stdout.splitlines()

@@ -1,4 +1,4 @@
-"""Past the cap: what the endpoint holds is delivered once, and what it keeps back is said."""
+"""Tests of accounts above the cap: each visible booking is delivered once, and missing ones are reported."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from source_ravan_calcom.bookings.windows import WINDOWS
 
 
 def union(account, now, cap=200) -> set[str]:
-    """The ids that all six requests together hold."""
+    """The IDs in the responses to all six requests."""
     shown = [account.shown(status, now, cap) for status in (None, *(window.status for window in WINDOWS))]
     return {booking.uid for bookings in shown for booking in bookings}
 
 
 def without_ties(account: Account) -> Account:
-    """The same account, each start a little different: where an answer is cut, nothing is left to chance."""
+    """The same account with distinct starts, so that the cut of a response does not depend on chance."""
     apart = Account(account.org_id)
     for number, booking in enumerate(account.bookings.values()):
         apart.add(replace(booking, start=booking.start + timedelta(seconds=number)))
@@ -27,7 +27,7 @@ def without_ties(account: Account) -> Account:
 
 
 @pytest.mark.parametrize("count", [194, 199, 200, 201, 260, 900])
-def test_an_account_of_any_size_is_read_as_far_as_the_endpoint_goes(connector, sandbox, count):
+def test_every_visible_booking_is_read_for_an_account_of_any_size(connector, sandbox, count):
     now = sandbox.clock.now()
     sandbox.clock.set(now)
     account = sandbox.put(without_ties(generated("org", count, count, now)))
@@ -36,9 +36,11 @@ def test_an_account_of_any_size_is_read_as_far_as_the_endpoint_goes(connector, s
     delivered = Counter(row["id"] for row in output.rows)
     assert set(delivered) == held
     assert max(delivered.values()) == 1
-    assert sandbox.requests_for("org") == (1 if count < 195 else 6), "near the cap is at the cap"
+    assert sandbox.requests_for("org") == (1 if count < 195 else 6), (
+        "a response near the cap counts as one that may be cut"
+    )
     if held == set(account.bookings):
-        assert output.logs("WARN") == [], "no warning for an account that was read in full"
+        assert output.logs("WARN") == [], "a completely read account causes no warning"
     else:
         [warning] = output.logs("WARN")
         assert warning.startswith("More bookings than one sync can read: 1 organization (org).")
@@ -46,7 +48,7 @@ def test_an_account_of_any_size_is_read_as_far_as_the_endpoint_goes(connector, s
     assert f"1 of 1 organization read, 0 failed; {len(held)} bookings read, {len(held)} delivered" in closing
 
 
-def test_overlapping_windows_deliver_a_booking_once(connector, sandbox):
+def test_a_booking_in_several_windows_is_delivered_once(connector, sandbox):
     now = sandbox.clock.now()
     sandbox.clock.set(now)
     account = sandbox.put(Account("org"))
@@ -59,7 +61,7 @@ def test_overlapping_windows_deliver_a_booking_once(connector, sandbox):
     assert set(delivered) == union(account, now)
 
 
-def test_a_booking_cancelled_between_two_windows_ends_cancelled(connector, sandbox):
+def test_a_booking_cancelled_between_two_windows_is_delivered_as_cancelled(connector, sandbox):
     account = sandbox.put(generated("org", 400, 3, sandbox.clock.now()))
     victim = account.shown("upcoming", sandbox.clock.now(), 1)[0].uid
 
@@ -72,17 +74,17 @@ def test_a_booking_cancelled_between_two_windows_ends_cancelled(connector, sandb
     assert [row["status"] for row in output.rows if row["id"] == victim] == ["cancelled"]
 
 
-def test_a_refused_window_is_named_and_fails_nothing(connector, sandbox):
+def test_a_refused_window_is_named_and_causes_no_failure(connector, sandbox):
     sandbox.put(generated("org", 300, 4, sandbox.clock.now())).refuses = ("recurring",)
     output = connector.run("read", connector.config("org"))
     assert output.code == 0
     assert len(output.rows) > 200
     [warning] = output.logs("WARN")
     assert "recurring: Ravan refused it" in warning
-    assert "Sync more often" not in warning, "it would not help"
+    assert "Sync more often" not in warning, "a retry would not help"
 
 
-def test_a_refused_status_that_the_user_chose_is_an_error(connector, sandbox):
+def test_a_refused_status_from_the_settings_fails_the_organization(connector, sandbox):
     sandbox.put(generated("org", 30, 4, sandbox.clock.now())).refuses = ("recurring",)
     output = connector.run("read", connector.config("org", statuses=["recurring"]))
     assert output.code == 1
@@ -102,7 +104,7 @@ def test_an_organization_is_delivered_whole_or_not_at_all(connector, sandbox):
 
 
 @pytest.mark.parametrize("cap", [50, 100])
-def test_a_smaller_cap_is_found_out(connector, sandbox, cap):
+def test_a_smaller_cap_is_detected(connector, sandbox, cap):
     now = sandbox.clock.now()
     sandbox.clock.set(now)
     sandbox.cap = cap
@@ -112,7 +114,7 @@ def test_a_smaller_cap_is_found_out(connector, sandbox, cap):
     assert sandbox.requests_for("org") == 6
 
 
-def test_the_same_booking_id_in_two_organizations_is_two_rows(connector, sandbox):
+def test_the_same_booking_id_in_two_organizations_is_delivered_twice(connector, sandbox):
     for org_id in ("one", "other"):
         sandbox.put(generated(org_id, 5, 6, sandbox.clock.now()))
     output = connector.run("read", connector.config("one", "other"))

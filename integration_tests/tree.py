@@ -1,4 +1,4 @@
-"""Copies of this tree, for tests that would change it."""
+"""Copies of the repository, for tests that change files."""
 
 from __future__ import annotations
 
@@ -12,6 +12,6 @@ IGNORED = [line.strip("/") for line in (ROOT / ".gitignore").read_text().splitli
 
 
 def cloned(target: Path) -> Path:
-    """Copy the tree as a clone would have it, without what was made in it."""
+    """Copy the repository without the files that .gitignore names."""
     shutil.copytree(ROOT, target, ignore=shutil.ignore_patterns(".git", *IGNORED))
     return target

@@ -1,1 +1,1 @@
-"""A local sync into a DuckDB file, through PyAirbyte."""
+"""A local sync into a DuckDB file by PyAirbyte."""

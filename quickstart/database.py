@@ -1,4 +1,4 @@
-"""The DuckDB file: opened for the whole run, so that no other program writes to it meanwhile."""
+"""Opens the DuckDB file for the whole run, so that no other program can write to it."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ def opened(database: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """Open the file, and keep it until the run ends.
 
     Yields:
-        A connection to it.
+        A connection to the file.
 
     Raises:
         Refused: It can't be opened, or another program has it open.
     """
     if database.name.split(".")[0] == SCHEMA:
-        raise Refused(f"DuckDB can't tell the file {database} from its schema {SCHEMA}: give the file another name.")
+        raise Refused(f"DuckDB can't tell the file {database} from its schema {SCHEMA}. Give the file another name.")
     # The same way as PyAirbyte, because a process can't open a file with two configurations.
     engine = create_engine("duckdb://", connect_args={"database": str(database)})
     try:
         held = engine.raw_connection()
     except duckdb.Error as error:
-        raise Refused(_in_words(database, str(error))) from None
+        raise Refused(_sentence(database, str(error))) from None
     try:
-        # Behaves as duckdb's own, which it wraps.
+        # A wrapper with the interface of duckdb's connection.
         yield cast(duckdb.DuckDBPyConnection, held.driver_connection)
     finally:
         held.close()
@@ -45,7 +45,7 @@ _LOCKED = re.compile(r"Could not set lock on file .*: Conflicting lock is held i
 _CANNOT_OPEN = re.compile(r'\A\w+ Error: (?:Cannot open file ".*": )?|[.!]?\Z')
 
 
-def _in_words(database: Path, reason: str) -> str:
+def _sentence(database: Path, reason: str) -> str:
     locked = _LOCKED.search(reason)
     if locked:
         return (

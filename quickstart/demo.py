@@ -1,7 +1,7 @@
-"""The sandbox as an account that lives on: the same bookings in every run, and a few things that happened since.
+"""The sandbox as accounts that change between syncs: the same bookings in every run, with a few changes each time.
 
-The bookings lie around the day of the first sync, which the database file remembers together with every later sync.
-So a sync of another day, week or month finds what the first one found, and what happened before each sync since then.
+The bookings are around the day of the first sync. The database file stores the times of all syncs, so a sync on a later
+day finds the bookings of the first sync and all changes since then.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from sandbox import ORGANIZATIONS, TOKEN, Sandbox, generated, serving
 SMALL, MEDIUM, BUSY = (ORGANIZATIONS[name] for name in ("small", "medium", "busy"))
 
 BUSY_BOOKINGS = 600
-"""So many that the past window is cut and the forward windows are not: without changes, a sync finds nothing new."""
+"""Enough to cut the past window, but not the forward windows: without changes, a sync finds no new bookings."""
 
 
 def _cancel(sandbox: Sandbox, at: datetime) -> int:
-    """One is cancelled."""
+    """Cancel one booking."""
     ahead = sandbox.accounts[SMALL].shown("upcoming", at, 1)
     for booking in ahead:
         sandbox.accounts[SMALL].set_status(booking.uid, "cancelled")
@@ -31,7 +31,7 @@ def _cancel(sandbox: Sandbox, at: datetime) -> int:
 
 
 def _move(sandbox: Sandbox, at: datetime) -> int:
-    """One is moved by a week: to Cal.com, a cancelled booking and a new one."""
+    """Move one booking by a week, as Cal.com does: cancel it and make a new one."""
     ahead = sandbox.accounts[MEDIUM].shown("upcoming", at, 1)
     for booking in ahead:
         sandbox.reschedule(MEDIUM, booking.uid, booking.start + timedelta(days=7))
@@ -39,7 +39,7 @@ def _move(sandbox: Sandbox, at: datetime) -> int:
 
 
 def _book(sandbox: Sandbox, at: datetime) -> int:
-    """Some are made."""
+    """Make a few bookings."""
     starts = [(SMALL, 1), (SMALL, 3), (MEDIUM, 2), (BUSY, 1)]
     for org_id, days in starts:
         day = at.replace(hour=0, minute=0, second=0, microsecond=0)
@@ -52,18 +52,18 @@ EVENTS: Sequence[tuple[str, Callable[[Sandbox, datetime], int]]] = (
     ("moved", _move),
     ("made", _book),
 )
-"""What happens between two syncs, in this order; each says to how many bookings."""
+"""The changes between two syncs, in order; each function returns the number of changed bookings."""
 
 
 def sandbox_after(syncs: Sequence[datetime], now: datetime) -> tuple[Sandbox, dict[str, int]]:
-    """The sandbox as it is now.
+    """Return the sandbox at the time of a sync.
 
     Args:
-        syncs: When it was synced before, oldest first.
+        syncs: The times of the earlier syncs, oldest first.
         now: The time of this sync.
 
     Returns:
-        The sandbox, and what has happened since the last sync: how many bookings by event; nothing before the first.
+        The sandbox, and the number of bookings by change since the last sync, empty for the first sync.
     """
     first = (syncs[0] if syncs else now).replace(hour=0, minute=0, second=0, microsecond=0)
     sandbox = Sandbox.with_sample_accounts(now=first)
@@ -76,11 +76,11 @@ def sandbox_after(syncs: Sequence[datetime], now: datetime) -> tuple[Sandbox, di
 
 @contextmanager
 def serving_demo(connection: duckdb.DuckDBPyConnection, directory: Path) -> Iterator[Path]:
-    """Serve it, say so, and remember the sync when it ends well.
+    """Serve the sandbox and print its changes; store the time of the sync if it succeeds.
 
     Args:
-        connection: To the DuckDB file that the demo is synced into.
-        directory: Where to write the settings.
+        connection: A connection to the DuckDB file of the sync.
+        directory: The directory for the settings.
 
     Yields:
         The settings' file.
@@ -98,21 +98,21 @@ def serving_demo(connection: duckdb.DuckDBPyConnection, directory: Path) -> Iter
         config.write_text(json.dumps(settings), encoding="utf-8")
         print("No CONFIG given: reading the sandbox, a stand-in for Ravan on this machine.", flush=True)
         if happened:
-            told = ", ".join(f"{count} {event}" for event, count in happened.items())
-            print(f"Since the last sync, its bookings have changed: {told}.", flush=True)
+            changes = ", ".join(f"{count} {event}" for event, count in happened.items())
+            print(f"Since the last sync, its bookings have changed: {changes}.", flush=True)
             print("A move is two rows: the old booking, now cancelled, and a new one.", flush=True)
         yield config
     connection.execute(f"CREATE TABLE IF NOT EXISTS {_TABLE} (synced_at TIMESTAMP)")
     connection.execute(f"INSERT INTO {_TABLE} VALUES (?)", [now.replace(tzinfo=None)])
 
 
-# Beside the data, so that it comes and goes with the file.
+# In the same file as the data, so that both are deleted together.
 _TABLE = "ravan_calcom.sandbox_syncs"
 
 
 def _syncs(connection: duckdb.DuckDBPyConnection) -> list[datetime]:
     try:
         rows = connection.execute(f"SELECT synced_at FROM {_TABLE} ORDER BY 1").fetchall()
-    except duckdb.CatalogException:  # never synced to its end
+    except duckdb.CatalogException:  # no sync has succeeded yet
         return []
     return [at.replace(tzinfo=timezone.utc) for (at,) in rows]

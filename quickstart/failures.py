@@ -1,30 +1,30 @@
-"""How a run can fail."""
+"""The failures of a run."""
 
 from __future__ import annotations
 
-came: list[int] = []
-"""The signals that asked to end."""
+received: list[int] = []
+"""The received signals."""
 
 
 class Stopped(BaseException):
-    """A signal asks to end."""
+    """A signal was received."""
 
 
 def end_if_stopped() -> None:
-    """Raise again if a signal came, since an import may have swallowed the exception.
+    """Raise the exception again after a signal, because an import may have swallowed it.
 
     Raises:
-        Stopped: A signal came.
+        Stopped: A signal was received.
     """
-    if came:
+    if received:
         raise Stopped
 
 
 class Failed(Exception):
-    """The sync failed; the message says why, and what became of the database.
+    """The sync failed. The message gives the reason and the condition of the database.
 
     Attributes:
-        stopped: The sentence to print instead when a signal was the cause.
+        stopped: The message for a run that was stopped by a signal.
     """
 
     def __init__(self, reason: str, left: str) -> None:
@@ -33,7 +33,7 @@ class Failed(Exception):
 
 
 class Refused(Failed):
-    """The sync could not start; the message says why."""
+    """The sync could not start. The message gives the reason."""
 
     def __init__(self, reason: str) -> None:
         Exception.__init__(self, reason)

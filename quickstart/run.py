@@ -1,4 +1,4 @@
-"""One run: settings, database, sync, and what it brought."""
+"""One run: settings, database, sync, and summary."""
 
 from __future__ import annotations
 
@@ -19,40 +19,40 @@ from quickstart.database import opened
 from quickstart.demo import serving_demo
 from quickstart.failures import Failed, Refused
 from quickstart.summary import show
-from quickstart.sync import Overheard, sync
+from quickstart.sync import Progress, sync
 from source_ravan_calcom.config import Config, InvalidConfig, load
 
 RAVANS_HOST = "api.ravan.ai"
 
 
 class Output(Console):
-    """Standard output; rich would turn a reader that left into an exit code of its own."""
+    """Standard output. After a closed pipe, rich would end the process with its own exit code."""
 
     def on_broken_pipe(self) -> None:
-        """Leave it to the caller."""
+        """Raise the error for the caller."""
         raise BrokenPipeError
 
 
 def run(config: Path | None, database: Path | None) -> None:
-    """Sync, and show what is there.
+    """Sync, and print the summary.
 
     Args:
-        config: The connector's settings; without them, the sandbox is served and read.
+        config: The file with the connector's settings, or ``None`` to serve and read the sandbox.
         database: The DuckDB file, or ``None`` for the default one.
 
     Raises:
-        Failed: Whatever went wrong, a signal included; a file that did not exist before does not exist now.
+        Failed: On any error and on a signal. A file that did not exist before is removed.
     """
     settings = _validated(config) if config else None
     file = database or default_database(settings)
     existed = file.exists()
-    overheard = Overheard()
+    progress = Progress()
     with opened(file) as connection:
         try:
             with tempfile.TemporaryDirectory(prefix="ravan-calcom-") as name:
                 private = Path(name)
-                with _config(config, connection, private) as path, _progress(overheard, file):
-                    sync(path.resolve(), file, private, overheard)
+                with _config(config, connection, private) as path, _shown(progress, file):
+                    sync(path.resolve(), file, private, progress)
         except BaseException as error:
             if not existed:
                 for left in (file, file.with_name(f"{file.name}.wal")):
@@ -60,12 +60,12 @@ def run(config: Path | None, database: Path | None) -> None:
                         left.unlink()
             if isinstance(error, BrokenPipeError):
                 raise
-            raise Failed(overheard.failure or _in_words(error), _left(file, existed, overheard)) from error
-        show(Output(), connection, file, overheard)
+            raise Failed(progress.failure or _sentence(error), _left(file, existed, progress)) from error
+        show(Output(), connection, file, progress)
 
 
 def _validated(config: Path) -> Config:
-    """Validate the settings before anything slow is imported or requested."""
+    """Validate the settings before slow imports and requests."""
     try:
         return Config.parse(load(config))
     except InvalidConfig as error:
@@ -73,7 +73,7 @@ def _validated(config: Path) -> Config:
 
 
 def default_database(settings: Config | None) -> Path:
-    """Name the DuckDB file: one for each API, so that a trial against another one stays out of the real one's."""
+    """Return the default DuckDB file, one for each API, so that data of a test API is kept separate."""
     if settings is None:
         return Path("sandbox.duckdb")
     suffix = "" if settings.host == RAVANS_HOST else "-" + re.sub(r"[^\w.-]", "-", settings.host)
@@ -90,31 +90,31 @@ def _config(config: Path | None, connection: duckdb.DuckDBPyConnection, private:
 
 
 @contextmanager
-def _progress(overheard: Overheard, database: Path) -> Iterator[None]:
-    """Say what goes on: in a line that moves on a terminal, in a line for each step elsewhere."""
-    # Standard error is named, because PyAirbyte's is swallowed meanwhile.
+def _shown(progress: Progress, database: Path) -> Iterator[None]:
+    """Show the progress: as an updated line on a terminal, otherwise as a line for each step."""
+    # Passed explicitly, because standard error is redirected while PyAirbyte runs.
     console = Console(file=sys.stderr)
     spinner = Spinner("dots")
 
-    def say(step: str, count: str = "") -> None:
+    def report(step: str, count: str = "") -> None:
         step = step.format(database=database)
         if console.is_terminal:
             spinner.update(text=Text(f"{step}{count} …"))
         elif not count:
             print(f"{step} …", file=console.file, flush=True)
 
-    overheard.say = say
+    progress.report = report
     with Live(spinner, console=console, transient=True, redirect_stdout=False, redirect_stderr=False):
         yield
 
 
-def _left(database: Path, existed: bool, overheard: Overheard) -> str:
+def _left(database: Path, existed: bool, progress: Progress) -> str:
     if not existed:
-        return f"{database} was not made."
-    if overheard.is_read:
-        return f"{database} may hold a part of what was read; the next sync completes it."
-    return f"{database} is as it was."
+        return f"{database} was not created."
+    if progress.is_read:
+        return f"{database} may contain only a part of the rows that were read; the next sync completes it."
+    return f"{database} is unchanged."
 
 
-def _in_words(error: BaseException) -> str:
+def _sentence(error: BaseException) -> str:
     return f"{type(error).__name__}: {str(error).strip()}".split("\n", 1)[0]

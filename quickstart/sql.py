@@ -1,6 +1,6 @@
 """``python -m quickstart.sql FILE [QUERY]``: run SQL on a DuckDB file, and print the results as tables.
 
-Without a query, statements are read from standard input, each up to its semicolon.
+Without a query, statements that end in a semicolon are read from standard input.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ def main() -> int:
     """Parse the command line and run the queries.
 
     Returns:
-        The exit code: 0, or 1 when the file can't be opened or the query that was given fails.
+        The exit code: 0, or 1 if the file can't be opened or a query fails.
     """
     parser = argparse.ArgumentParser(prog="quickstart.sql", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("file", type=Path, metavar="FILE")
     parser.add_argument("query", nargs="?", metavar="QUERY")
-    asked = parser.parse_args()
-    if not asked.file.exists():
-        print(f"There is no file {asked.file}; make sync makes sandbox.duckdb.", file=sys.stderr)
+    arguments = parser.parse_args()
+    if not arguments.file.exists():
+        print(f"{arguments.file} does not exist. To create sandbox.duckdb: make sync", file=sys.stderr)
         return 1
     failed = False
     try:
-        with duckdb.connect(str(asked.file)) as connection:
-            for statement in [asked.query] if asked.query else _typed():
+        with duckdb.connect(str(arguments.file)) as connection:
+            for statement in [arguments.query] if arguments.query else _typed():
                 failed = not _run(connection, statement) or failed
     except duckdb.Error as error:
         print(error, file=sys.stderr)
@@ -49,14 +49,12 @@ def _run(connection: duckdb.DuckDBPyConnection, statement: str) -> bool:
 
 
 def _typed() -> Iterator[str]:
-    """The statements on standard input, with a prompt where a person types them."""
+    """Yield the statements from standard input, with a prompt on a terminal."""
     typing = sys.stdin.isatty()
     if typing:
-        import readline  # noqa: F401, PLC0415  gives input() arrow keys and history
+        import readline  # noqa: F401, PLC0415  adds arrow keys and history to input()
 
-        print(
-            "Tables: ravan_calcom.appointments, ravan_calcom.organizations. End a query with ; and leave with Ctrl-D."
-        )
+        print("Tables: ravan_calcom.appointments, ravan_calcom.organizations. End a query with ; and exit with Ctrl-D.")
     lines: list[str] = []
     while True:
         try:

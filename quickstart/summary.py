@@ -1,4 +1,4 @@
-"""What a sync has brought, at a glance, in 80 columns."""
+"""Prints a summary of the database after a sync, 80 columns wide."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from quickstart.sync import APPOINTMENTS, ORGANIZATIONS, SCHEMA, Overheard
+from quickstart.sync import APPOINTMENTS, ORGANIZATIONS, SCHEMA, Progress
 
 STATUSES = ("accepted", "pending", "cancelled", "rejected")
-"""Columns of the cross table; any other status is counted under "other"."""
+"""Columns of the table of counts; all other statuses are counted under "other"."""
 
 ROWS_SHOWN = 20
-"""The file holds them all."""
+"""The most rows of a table; the file has all."""
 
 NEXT_SHOWN = 5
 
 
 @dataclass(frozen=True)
 class Organization:
-    """How one organization was read: a row of the ``organizations`` stream."""
+    """A row of the ``organizations`` stream."""
 
     organization_id: str
     outcome: str
@@ -45,8 +45,8 @@ class Organization:
     full_windows: Sequence[str]
 
     @property
-    def in_words(self) -> str:
-        """What is covered, or that it was not read, on one line."""
+    def description(self) -> str:
+        """The coverage, or the reason why it was not read, on one line."""
         if self.outcome != "read":
             kind = f": {self.error_kind.replace('_', ' ')}" if self.error_kind else ""
             return {"failed": "skipped", "not_asked": "not attempted"}.get(self.outcome, self.outcome) + kind
@@ -64,28 +64,28 @@ _COVERAGE = {"partial": "complete", "filtered": "complete for the chosen Booking
 """Shorter words for the values of ``coverage``; the times printed after them give the bounds."""
 
 
-def show(console: Console, connection: duckdb.DuckDBPyConnection, database: Path, overheard: Overheard) -> None:
-    """Print it.
+def show(console: Console, connection: duckdb.DuckDBPyConnection, database: Path, progress: Progress) -> None:
+    """Print the summary.
 
     Args:
-        console: Where to.
-        connection: To the DuckDB file.
+        console: The console to print to.
+        connection: A connection to the DuckDB file.
         database: The DuckDB file.
-        overheard: What the connector said.
+        progress: The result of the connector.
     """
-    organizations = _organizations(connection, overheard.organizations)
+    organizations = _organizations(connection, progress.organizations)
     _print_bookings(console, connection, organizations)
     _print_next(console, connection)
     _print_coverage(console, organizations)
-    _print_cautions(console, organizations, overheard.cautions)
-    rows = "1 row is" if overheard.changed == 1 else f"{overheard.changed} rows are"
+    _print_cautions(console, organizations, progress.cautions)
+    rows = "1 row is" if progress.changed == 1 else f"{progress.changed} rows are"
     for line in ("", f"{rows} new or changed, in {database}. To query it:", f"  {query(database)}"):
-        # In one piece: the terminal wraps it, and a copy can be pasted.
+        # Without line breaks, so that the command can be copied; the terminal wraps it.
         console.print(line, soft_wrap=True, markup=False, highlight=False)
 
 
 def query(database: Path) -> str:
-    """The command that queries the file, safe to paste whatever the path holds."""
+    """Return the command that queries the file, quoted for a shell."""
     return shlex.join([_as_typed(Path(sys.executable)), "-m", "quickstart.sql", str(database)])
 
 
@@ -118,7 +118,7 @@ def _print_bookings(
         column = status if status in STATUSES else "other"
         of_one[column] = of_one.get(column, 0) + count
     columns = [*STATUSES, *(["other"] if any("other" in each for each in counts.values()) else [])]
-    # An ID and five columns of numbers just fit.
+    # An ID and five columns of numbers fit only with the smaller gap.
     table = _table("Bookings by organization and status", "organization", gap=1 if "other" in columns else 2)
     for column in columns:
         table.add_column(column, justify="right")
@@ -150,7 +150,7 @@ def _print_coverage(console: Console, organizations: Sequence[Organization]) -> 
         style = (
             {"complete": "green", "partial": "yellow"}.get(each.coverage or "", "") if each.outcome == "read" else "red"
         )
-        table.add_row(_text(each.organization_id), Text(each.in_words, style))
+        table.add_row(_text(each.organization_id), Text(each.description, style))
     _print(console, table, len(organizations))
 
 
@@ -186,7 +186,7 @@ def _print(console: Console, table: Table, of: int) -> None:
 
 
 def _text(foreign: str | None) -> Text:
-    """Foreign text, that can neither style nor steer the terminal."""
+    """Return foreign text without control characters and markup."""
     return Text("".join(letter if letter.isprintable() else " " for letter in foreign or ""))
 
 

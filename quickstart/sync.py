@@ -1,8 +1,8 @@
-"""A sync through PyAirbyte into a DuckDB file.
+"""A sync by PyAirbyte into a DuckDB file.
 
-Three of PyAirbyte's ways are worked around here: it writes the configuration, token included, into a file that every
-user can read, so it is given a stand-in and the connector is pointed at the user's own file; it names only a log file
-when a read fails, so the connector's own sentences are listened for; and what it prints is about itself.
+This module works around three behaviours of PyAirbyte. It writes the configuration with the token to a file that every
+user can read, so it gets placeholder settings, and the connector reads the user's own file. If a read fails, it names
+only a log file, so the connector's messages are collected here. Its own output is hidden.
 """
 
 from __future__ import annotations
@@ -35,43 +35,43 @@ _BOOKING, _RESULT = (f'{_RECORD},"record":{{"stream":"{stream}"' for stream in S
 
 
 @dataclass
-class Overheard:
-    """What the connector said, and how far it is.
+class Progress:
+    """The progress of the connector, and its messages.
 
     Attributes:
-        say: Told each step as it begins, and how far it is.
-        changed: How many bookings it sent.
-        organizations: Those whose result it sent.
-        cautions: Its warnings, each once.
-        failure: Its reason for the failure, if it failed.
-        is_read: Whether it has read everything, so that the file is written now.
+        report: Called with each step, and with its progress.
+        changed: The number of bookings that were sent.
+        organizations: The organizations whose results were sent.
+        cautions: The warnings, each once.
+        failure: The error message of the connector, if any.
+        is_read: Whether the read has ended, after which the file is written.
     """
 
-    say: Callable[..., None] = lambda step, count="": None
+    report: Callable[..., None] = lambda step, count="": None
     changed: int = 0
     organizations: list[str] = field(default_factory=list)
     cautions: dict[str, None] = field(default_factory=dict)
     failure: str | None = None
     is_read: bool = False
 
-    def starts(self, verb: str) -> None:
-        """The connector is started with this verb."""
+    def start(self, verb: str) -> None:
+        """Report the start of a verb."""
         steps = {"check": "Checking every organization", "read": "Reading"}
         if verb in steps:
-            self.say(steps[verb])
+            self.report(steps[verb])
 
-    def hears(self, line: str) -> None:
-        """One line of its output."""
+    def receive(self, line: str) -> None:
+        """Process one line of the connector's output."""
         if line.startswith(_BOOKING):
             self.changed += 1
             if self.changed % 100 == 0:
-                self.say("Reading", f": {self.changed} bookings so far")
+                self.report("Reading", f": {self.changed} bookings so far")
         elif line.startswith(_RESULT):
             self.organizations.append(json.loads(line)["record"]["data"]["organization_id"])
         elif not line.startswith((_RECORD, _STATE)):
-            self._understands(line)
+            self._interpret(line)
 
-    def _understands(self, line: str) -> None:
+    def _interpret(self, line: str) -> None:
         try:
             message = json.loads(line)
         except ValueError:
@@ -84,42 +84,42 @@ class Overheard:
             }:
                 self.failure = sentence
 
-    def ends(self, verb: str) -> None:
-        """The connector has done what this verb asks."""
+    def end(self, verb: str) -> None:
+        """Report the end of a verb."""
         if verb == "read":
             self.is_read = True
-            self.say("Writing {database}")
+            self.report("Writing {database}")
 
 
-def sync(config: Path, database: Path, private: Path, overheard: Overheard) -> None:
-    """Check, read, and merge into the database what is new or changed.
+def sync(config: Path, database: Path, private: Path, progress: Progress) -> None:
+    """Check, read, and merge new and changed rows into the database.
 
     Args:
         config: The user's settings.
-        database: The DuckDB file; made where it is missing.
-        private: A directory that nobody else can enter, for all that PyAirbyte writes.
-        overheard: Gets what the connector says.
+        database: The DuckDB file, which is created if it does not exist.
+        private: A directory with access for this user only, for all files of PyAirbyte.
+        progress: Receives the connector's output.
 
     Raises:
-        Exception: PyAirbyte's and its libraries' have no common type; where it was the connector that failed,
-            ``overheard.failure`` is its sentence.
+        Exception: Exceptions of PyAirbyte and its libraries have no common type. If the connector failed,
+            ``progress.failure`` is its message.
     """
-    overheard.say("Starting the connector and PyAirbyte")
+    progress.report("Starting the connector and PyAirbyte")
     # PyAirbyte reads these when it is imported.
     os.environ.update(AIRBYTE_OFFLINE_MODE="1", DO_NOT_TRACK="1")
     for name in ("TEMP_DIR", "CACHE_ROOT", "PROJECT_DIR", "LOGGING_ROOT"):
         os.environ[f"AIRBYTE_{name}"] = str(private)
-    # Its own lines name log files that are gone when it ends, and its view is twenty lines that say less than ours.
-    with _begun(config) as begun, redirect_stdout(StringIO()), redirect_stderr(StringIO()):
-        gc.disable()  # nothing that is imported is garbage, and looking for it takes a quarter of the time
+    # PyAirbyte's output names log files that are deleted at the end, and its progress view takes twenty lines.
+    with _started(config) as started, redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+        gc.disable()  # garbage collection takes a quarter of the time of the imports and finds nothing
         import airbyte  # noqa: PLC0415
         from airbyte.sources import Source  # noqa: PLC0415
 
         gc.enable()
         end_if_stopped()
 
-        # PyAirbyte gets stand-in settings, and the connector the real ones, which its check validates.
-        source = Source(executor=_connector(config, begun, overheard), name=COMMAND, config=dict(_STAND_IN))
+        # PyAirbyte gets placeholder settings; the connector reads the real ones, and its check validates them.
+        source = Source(executor=_connector(config, started, progress), name=COMMAND, config=dict(_STAND_IN))
         source.check()
         source.select_streams(list(STREAMS))
         end_if_stopped()
@@ -127,13 +127,13 @@ def sync(config: Path, database: Path, private: Path, overheard: Overheard) -> N
             source.read(cache=cache, skip_validation=True)
 
 
-Begun = dict[str, "subprocess.Popen[str]"]
+Started = dict[str, "subprocess.Popen[str]"]
 """The connector's processes by verb."""
 
 
 @contextmanager
-def _begun(config: Path) -> Iterator[Begun]:
-    """Start what needs only the settings, because importing PyAirbyte takes seconds."""
+def _started(config: Path) -> Iterator[Started]:
+    """Start the verbs that need only the settings while PyAirbyte is imported, which takes seconds."""
     processes = {
         verb: subprocess.Popen([_EXECUTABLE, verb, "--config", config], stdout=subprocess.PIPE, encoding="utf-8")
         for verb in ("check", "discover")
@@ -147,11 +147,11 @@ def _begun(config: Path) -> Iterator[Begun]:
             process.communicate()
 
 
-def _connector(config: Path, begun: Begun, overheard: Overheard) -> Any:
+def _connector(config: Path, started: Started, progress: Progress) -> Any:
     from airbyte._executors.local import PathExecutor  # noqa: PLC0415
 
     class Connector(PathExecutor):
-        """The installed command, reading the user's own configuration file."""
+        """The installed command, which reads the user's own configuration file."""
 
         def map_cli_args(self, args: list[str]) -> list[str]:
             own = list(args)
@@ -160,11 +160,11 @@ def _connector(config: Path, begun: Begun, overheard: Overheard) -> Any:
             return own
 
         def execute(self, args: list[str], **options: Any) -> Iterator[str]:
-            overheard.starts(args[0])
-            process = begun.pop(args[0], None)
+            progress.start(args[0])
+            process = started.pop(args[0], None)
             for line in (process and process.stdout) or super().execute(args, **options):
-                overheard.hears(line)
+                progress.receive(line)
                 yield line
-            overheard.ends(args[0])
+            progress.end(args[0])
 
     return Connector(COMMAND, path=_EXECUTABLE)

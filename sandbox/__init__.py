@@ -1,4 +1,4 @@
-"""Ravan's appointments endpoint on loopback, over invented Cal.com accounts."""
+"""An imitation of Ravan's appointments endpoint on loopback, with invented Cal.com accounts."""
 
 from sandbox.accounts import VERSIONS, Account, Booking, Clock, generated, team
 from sandbox.faults import FAULTS, Fault

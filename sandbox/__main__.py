@@ -1,4 +1,4 @@
-"""``python -m sandbox``: serve the sample accounts until interrupted, and say what to paste."""
+"""``python -m sandbox``: serve the sample accounts until interrupted, and print commands to paste."""
 
 from __future__ import annotations
 
@@ -17,47 +17,47 @@ from pathlib import Path
 from sandbox.server import ORGANIZATIONS, TOKEN, Sandbox, serving
 
 DIRECTORY = Path("secrets") / "sandbox"
-"""Not ``secrets`` itself, where Airbyte's tools look for the settings of a real account."""
+"""A subdirectory, because Airbyte's tools look in ``secrets`` for the settings of a real account."""
 
 STREAMS = ("appointments", "organizations")
 
 HOST_OF_CONTAINER = "host.docker.internal"
-"""How a container addresses the machine that it runs on, in Docker Desktop and in podman's machine."""
+"""The host's name inside containers, in Docker Desktop and in podman's virtual machine."""
 
 IMAGE = f"airbyte/source-ravan-calcom:{version('airbyte-source-ravan-calcom')}"
 
 
 def main() -> int:
-    """Serve, and print the commands that check and read what is served."""
+    """Serve the accounts, and print the commands for a check and a read."""
     parser = argparse.ArgumentParser(prog="sandbox", description=__doc__)
-    parser.add_argument("--port", type=int, default=8090, help="port on loopback, 0 for any free one (8090)")
-    parser.add_argument("--seed", type=int, default=1, help="another seed, other bookings (1)")
-    asked = parser.parse_args()
+    parser.add_argument("--port", type=int, default=8090, help="port on loopback, 0 for any free port (default: 8090)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the random bookings (default: 1)")
+    arguments = parser.parse_args()
     stop_signals = {signal.SIGINT, signal.SIGTERM}
     signal.pthread_sigmask(signal.SIG_BLOCK, stop_signals)
     with ExitStack() as stack:
         try:
-            url = stack.enter_context(serving(Sandbox.with_sample_accounts(asked.seed), asked.port))
+            url = stack.enter_context(serving(Sandbox.with_sample_accounts(arguments.seed), arguments.port))
         except (OSError, OverflowError) as error:
-            taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
-            problem = "is taken" if taken else f"can't be used ({error})"
-            print(f"Port {asked.port} {problem}. To take any free one: make sandbox PORT=0", file=sys.stderr)
+            in_use = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
+            problem = "is in use" if in_use else f"can't be used ({error})"
+            print(f"Port {arguments.port} {problem}. For any free port: make sandbox PORT=0", file=sys.stderr)
             return 1
-        print(f"Ravan's sandbox is at {url}; its organizations are:")
+        print(f"The sandbox runs at {url}; its organizations are:")
         for name, org_id in ORGANIZATIONS.items():
             print(f"  {org_id}  {name}")
         config, _, catalog = _write(url)
-        print("Check them and read them, from another terminal:")
+        print("To check and read them, run in another terminal:")
         print(f"  {_command('check', '--config', config)}")
         print(f"  {_command('read', '--config', config, '--catalog', catalog)}")
-        print("With the image that make image builds:")
+        print("To check them with the image that make image builds:")
         print(f"  {_container_command(sys.platform)}", flush=True)
         signal.sigwait(stop_signals)
     return 0
 
 
 def _write(url: str) -> Sequence[Path]:
-    """Write the settings for this machine, those for a container, and a catalog that reads everything incrementally."""
+    """Write settings for this machine, settings for a container, and a catalog for incremental syncs of all streams."""
     settings = {
         "access_token": TOKEN,
         "org_ids": [ORGANIZATIONS[name] for name in ("small", "medium", "busy", "empty")],
@@ -84,10 +84,10 @@ def _write(url: str) -> Sequence[Path]:
 
 
 def _container_command(platform: str) -> str:
-    """Docker's or podman's command that checks what is served, safe to paste into a shell."""
+    """The docker or podman command for a check, quoted for a shell."""
     tool = "docker" if shutil.which("docker") or not shutil.which("podman") else "podman"
-    # On Linux a container reaches loopback only on the host's network; elsewhere containers run in a virtual machine,
-    # from which a name leads to the host.
+    # On Linux, a container reaches loopback only on the host's network. Elsewhere, containers run in a virtual machine,
+    # which reaches the host by a name.
     network, config = (["--network", "host"], "config") if platform == "linux" else ([], "config-container")
     volume = f"{DIRECTORY.resolve()}:/sandbox:ro"
     command = [tool, "run", "--rm", *network, "-v", volume, IMAGE, "check", "--config", f"/sandbox/{config}.json"]
@@ -95,7 +95,7 @@ def _container_command(platform: str) -> str:
 
 
 def _command(*arguments: object) -> str:
-    """The installed connector with these arguments, safe to paste into a shell in this directory."""
+    """A command of the installed connector, quoted for a shell in this directory."""
     connector = Path(sys.executable).with_name("source-ravan-calcom")
     if connector.is_relative_to(Path.cwd()):
         connector = connector.relative_to(Path.cwd())

@@ -1,4 +1,4 @@
-"""Cal.com accounts: bookings, what happens to them, and what each of Cal.com's filters shows of them."""
+"""Cal.com accounts: bookings, their changes, and the bookings that each of Cal.com's filters shows."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ DEAD = ("cancelled", "rejected")
 
 
 class Clock:
-    """The time of the accounts: real until it is set."""
+    """The clock of the accounts. It follows real time until it is set."""
 
     def __init__(self) -> None:
         self._fixed: datetime | None = None
 
     def now(self) -> datetime:
-        """The accounts' time, in UTC."""
+        """Return the accounts' time in UTC."""
         return self._fixed or datetime.now(timezone.utc)
 
     def set(self, now: datetime | None) -> None:
-        """Stop the clock at a time, or let it follow the real one again."""
+        """Stop the clock at a time; ``None`` lets it follow real time again."""
         self._fixed = now
 
 
 @dataclass
 class Booking:
-    """One booking. A reschedule makes a new one, only seats move under the same UID; nothing is ever deleted."""
+    """One booking. A reschedule makes a new booking, except for seated bookings, which keep their UID."""
 
     uid: str
     start: datetime
@@ -44,10 +44,17 @@ class Booking:
 
 @dataclass(frozen=True)
 class Filter:
-    """One of Cal.com's filters: which bookings it shows, and in which direction of time."""
+    """One of Cal.com's filters: the bookings that it shows, and their order.
+
+    Attributes:
+        shows: Whether it shows a booking at a time.
+        future: True if it shows only bookings that may not have ended, False if only bookings that have started,
+            ``None`` if neither.
+        latest_first: Whether the latest start comes first.
+    """
 
     shows: Callable[[Booking, datetime], bool]
-    future: bool | None  # only bookings that may not be over, only those that began, or all
+    future: bool | None
     latest_first: bool
 
 
@@ -74,9 +81,9 @@ class Version:
     """One of Cal.com's API versions.
 
     Attributes:
-        filters: What each status shows; ``None`` is no status.
-        ignores_status: Whether every request shows ``upcoming``.
-        cap: The most rows of an answer; ``None`` where only the endpoint's own limit counts.
+        filters: The filter of each status; ``None`` stands for a request without a status.
+        ignores_status: Whether every request is treated as ``upcoming``.
+        cap: The most rows of a response; ``None`` if only the endpoint's own limit applies.
         by_uid: Whether rows are ordered by UID instead of by start.
     """
 
@@ -96,7 +103,7 @@ VERSIONS: Mapping[str, Version] = {
     "2026-05-01": Version({**FILTERS, "upcoming": _SINCE_AN_HOUR_AGO}, cap=100, by_uid=True),
     "pending-apart": Version({**FILTERS, "upcoming": _NOT_PENDING}),
 }
-"""Which of them Ravan calls is not documented. The last one is invented: ``upcoming`` leaves pending bookings out."""
+"""Ravan does not document the version that it calls. The last one is invented: ``upcoming`` omits pending bookings."""
 
 
 def _start(booking: Booking) -> datetime:
@@ -107,24 +114,24 @@ def _start(booking: Booking) -> datetime:
 class Account:
     """One organization's primary Cal.com account.
 
-    Bookings that start together come in no fixed order, as from Cal.com: another one in each answer, also where the
-    answer is cut. The order is drawn from ``rng``, so that the same requests see the same.
+    As from Cal.com, bookings with the same start have a different order in each response, even if the response is cut
+    between them. The order comes from ``rng``, so the same sequence of requests has the same responses.
 
     Attributes:
-        connected: Whether the organization has one at all.
-        milliseconds: Whether its times carry milliseconds, as Cal.com's own do.
-        refuses: Filters that this account's version of Cal.com does not know.
-        version: The version of Cal.com's API that Ravan calls for it, one of ``VERSIONS``.
-        largest_limit: A larger ``limit`` is refused, as version 2024-04-15 does with one above 100.
-        races: How often, 0 to 1, a booking is cancelled or reinstated while it is being shown. Cal.com reads UIDs and
-            rows in two queries, so such a row contradicts its filter.
-        lost: Rows that are missing from a page though they take a place on it, by filter and UID: Cal.com reads a page
-            of UIDs and then their rows, and skips those that the second query lacks.
-        short: Filters that answer with fewer rows than there are, and how many.
+        connected: Whether the organization has an account.
+        milliseconds: Whether times have milliseconds, as Cal.com's own times do.
+        refuses: Statuses that the API refuses as unknown.
+        version: The version of Cal.com's API that Ravan calls, one of ``VERSIONS``.
+        largest_limit: The largest ``limit`` that is not refused. Version 2024-04-15 refuses limits above 100.
+        races: The probability, 0 to 1, that one booking of a response is cancelled or reinstated after it was
+            selected. Cal.com reads UIDs and rows in two queries, so the row then contradicts its filter.
+        lost: Status and UID of rows that count as part of a page but are missing from it. Cal.com reads a page of
+            UIDs and then their rows, and omits UIDs that the second query does not find.
+        short: The most rows of a response, by status, if fewer than requested.
         timeless: The UIDs of bookings whose end is Go's zero time.
-        fields: Fields that every row has besides the documented ones.
-        signs_links: Whether every row carries a link that is another one in each response.
-        rng: Draws all that is left to chance.
+        fields: Additional, undocumented fields of every row.
+        signs_links: Whether every row has a link that differs in each response.
+        rng: The source of all random choices.
     """
 
     org_id: str
@@ -148,44 +155,48 @@ class Account:
         self.rng = random.Random(self.org_id)
 
     def add(self, booking: Booking) -> Booking:
-        """Book."""
+        """Add a booking."""
         self.bookings[booking.uid] = booking
         insort(self._by_start, booking, key=_start)
         self._longest = max(self._longest, booking.end - booking.start)
         return booking
 
     def remove(self, uid: str) -> Booking:
-        """Stop showing a booking, as when its host leaves the team."""
+        """Remove a booking, as if its host left the team."""
         booking = self.bookings.pop(uid)
         self._by_start = [each for each in self._by_start if each is not booking]
         return booking
 
     def set_status(self, uid: str, status: str) -> Booking:
-        """Confirm, cancel or reject a booking, or let it wait for its host."""
+        """Change the status of a booking."""
         self.bookings[uid].status = status
         return self.bookings[uid]
 
     def reschedule(self, uid: str, start: datetime, new_uid: str, status: str = "accepted") -> Booking:
-        """Cancel a booking and make a new one, accepted or pending, with a UID of its own at another time."""
+        """Cancel a booking and add a new one, accepted or pending, with a new UID and start."""
         old = self.set_status(uid, "cancelled")
         return self.add(Booking(new_uid, start, start + (old.end - old.start), status, old.recurring, old.attendee))
 
     def move(self, uid: str, start: datetime) -> Booking:
-        """Move a booking under the UID it has, as those with seats do."""
+        """Move a booking without changing its UID, as Cal.com does for bookings with seats."""
         booking = self.bookings[uid]
         self._by_start = [each for each in self._by_start if each is not booking]
         booking.start, booking.end = start, start + (booking.end - booking.start)
         return self.add(booking)
 
     def rule(self, status: str | None) -> Filter | None:
-        """What a status shows here; ``None`` where it is refused."""
+        """Return the filter of a status, ``None`` if the status is refused."""
         version = VERSIONS[self.version]
         if status in self.refuses:
             return None
         return version.filters.get("upcoming" if version.ignores_status else status)
 
     def shown(self, status: str | None, now: datetime, limit: int) -> list[Booking]:
-        """The bookings one of Cal.com's filters shows, in its order."""
+        """Return the bookings that a status shows, in order.
+
+        Raises:
+            ValueError: The status is refused.
+        """
         rule, version = self.rule(status), VERSIONS[self.version]
         if rule is None:
             raise ValueError(f"{status} is no filter of version {self.version}")
@@ -219,7 +230,7 @@ class Account:
         return (self._by_start[index] for index in order)
 
     def row(self, booking: Booking, agent_id: str) -> dict[str, object]:
-        """A booking as Ravan shows it; a missing text is an empty one there."""
+        """Return a booking as a row of Ravan's response, with an empty string for a missing text."""
         number = booking.attendee
         extra = {**self.fields, "link": f"https://example.com/{self.rng.random()}"} if self.signs_links else self.fields
         return {
@@ -250,12 +261,12 @@ _ZONES = ("America/New_York", "Europe/Berlin", "Asia/Kolkata", "UTC", "America/S
 
 
 def uid(rng: random.Random) -> str:
-    """A booking UID in the shape of Cal.com's."""
+    """Make a booking UID in the format of Cal.com."""
     return f"{rng.getrandbits(112):022x}"[:22]
 
 
 def generated(org_id: str, count: int, seed: int, now: datetime, *, milliseconds: bool = False) -> Account:
-    """An account with a realistic mix of ``count`` bookings around ``now``, the same for the same seed."""
+    """Make an account with a realistic mix of ``count`` bookings around ``now``, the same for the same seed."""
     rng = random.Random(seed)
     account = Account(org_id, milliseconds=milliseconds)
     hour = now.replace(minute=0, second=0, microsecond=0)
@@ -282,12 +293,12 @@ _TEAM_HOURS = range(8, 18)
 
 
 def team(org_id: str, count: int, seed: int, now: datetime, *, hosts: int = 20) -> Account:
-    """The account of a team's admin, who is shown every host's bookings; the same for the same seed.
+    """Make the account of a team admin, which shows the bookings of all hosts; the same for the same seed.
 
-    Each begins on the hour, in the same working hours for all hosts, so many share their start.
+    Bookings start on the hour, in the same working hours for all hosts, so many have the same start.
 
     Raises:
-        ValueError: So many hosts have no time for so many bookings.
+        ValueError: There are more bookings than working hours of the hosts.
     """
     rng = random.Random(seed)
     account = Account(org_id)

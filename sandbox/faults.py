@@ -1,4 +1,4 @@
-"""The faults that the sandbox can return: each failure a client of Ravan's API may meet."""
+"""The faults of the sandbox: each failure that a client of Ravan's API may meet."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Fault:
-    """One way to fail.
+    """One failure.
 
     Attributes:
-        status: HTTP status of the answer.
-        body: Its body, or what makes it when it is first needed.
-        headers: Its headers, beside the content type.
-        manner: How it is sent, one of ``sandbox.manners.MANNERS``.
-        times: How many requests meet it before all is well again; ``None`` for all.
-        only: The window that meets it, ``"all"`` for every one.
+        status: HTTP status of the response.
+        body: The body, or a function that makes it.
+        headers: The headers.
+        manner: The way to send it, one of ``sandbox.manners.MANNERS``.
+        times: The number of requests that fail; ``None`` for all.
+        only: The status whose requests fail, ``None`` for unfiltered requests, ``"all"`` for all requests.
     """
 
     status: int = 200
     body: bytes | Callable[[], bytes] = b""
     headers: Mapping[str, str] = field(default_factory=dict)
-    manner: str = "answer"
+    manner: str = "response"
     times: int | None = None
     only: str | None = "all"
 
     @property
     def content(self) -> bytes:
-        """The body's bytes."""
+        """The body as bytes."""
         return self.body() if callable(self.body) else self.body
 
     def passing(self, times: int) -> Fault:
-        """The same fault, gone after so many requests."""
+        """Return the same fault for only this number of requests."""
         return replace(self, times=times)
 
 
@@ -48,29 +48,29 @@ def _json(status: int, body: Any) -> Fault:
 
 
 def today(status: int, code: str | None, message: str = "it failed") -> Fault:
-    """An error in the form of today's API."""
+    """Make an error in the API's current format."""
     return _json(status, {"success": False, "message": message} | ({"code": code} if code else {}))
 
 
 def nested(status: int, code: str, message: str = "it failed") -> Fault:
-    """An error in the form with an ``error`` object."""
+    """Make an error in the format with an ``error`` object."""
     error = {"code": code, "message": message, "details": None}
     return _json(status, {"success": False, "message": message, "error": error})
 
 
 def grpc(status: int, code: int, message: str = "it failed") -> Fault:
-    """An error in the oldest form, with an integer code."""
+    """Make an error in the oldest format, with an integer code."""
     return _json(status, {"code": code, "message": message, "details": []})
 
 
 def rate_limited(retry_after: str | None = None, code: str | None = None) -> Fault:
-    """A 429, with or without Retry-After."""
+    """Make a response with HTTP status 429, with or without Retry-After."""
     fault = today(429, code, "slow down")
     return replace(fault, headers={**fault.headers, "Retry-After": retry_after}) if retry_after else fault
 
 
 def row(**fields: Any) -> Fault:
-    """A valid response of one row, with these fields beside its ordinary ones."""
+    """Make a valid response with one row that has these fields in addition."""
     booking = {"id": "odd-row", "start_time": "2026-03-25T14:00:00Z", "status": "accepted", **fields}
     return _json(200, {"success": True, "data": {"appointments": [booking], "count": 1}})
 
@@ -80,15 +80,15 @@ _BOMB_PIECES, _BOMB_PIECE_BYTES = 256, 16 * 1024 * 1024
 
 
 def _nested_row() -> bytes:
-    # Built as text: so deep a value is more than most encoders take.
+    # Built as text, because most encoders refuse such a depth.
     deep = b'{"deeper":' * _DEPTH + b"null" + b"}" * _DEPTH
     return row(deep="DEEP").content.replace(b'"DEEP"', deep)
 
 
 @cache
 def _gzip_bomb() -> bytes:
-    # White space, so that it could be the beginning of JSON, in a gzip of many equal members. A gzip shrinks to a
-    # thousandth at best; compressed twice, 4 GB are some twenty KB.
+    # White space, which may precede JSON, in a gzip of many equal members. Gzip compresses to a thousandth at best;
+    # compressed twice, 4 GB take about 20 KB.
     return gzip.compress(_gzip_members())
 
 
@@ -146,4 +146,4 @@ FAULTS: Mapping[str, Fault] = {
     "drip-chunks": Fault(200, _ROWS, manner="drip-chunks"),
     "endless-continue": Fault(manner="endless-continue"),
 }
-"""Every fault by name, as the sandbox's control routes and the tests know it."""
+"""Every fault by its name in the sandbox's control routes and in the tests."""

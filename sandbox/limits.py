@@ -1,4 +1,4 @@
-"""Limits on the rate of requests, as gateways set them: of a whole token, in real time."""
+"""Rate limits as gateways enforce them: for all requests of a token, in real time."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ RETRY_AFTER: Mapping[str, Callable[[int, datetime], str | None]] = {
     "zero": lambda wait, now: "0",
     "none": lambda wait, now: None,
 }
-"""What a refusal says about when to come again, made of the whole seconds until then and of the server's time."""
+"""Forms of the Retry-After header, made from the seconds to wait and the time of the clock that dates it."""
 
 
 @dataclass(kw_only=True)
 class Limit(ABC):
-    """Admits a request or refuses it, and counts both.
+    """Admits or refuses requests, and counts both.
 
     Attributes:
-        retry_after: How a refusal says when to come again, one of ``RETRY_AFTER``.
-        skew: How far the clock that makes its dates is from the server's.
-        allowed: How many requests were admitted.
-        refused: How many were not.
+        retry_after: The form of the Retry-After header, one of ``RETRY_AFTER``.
+        skew: How far the clock for dates in Retry-After is ahead of the server's clock.
+        monotonic: The clock of the limit, in seconds.
+        allowed: The number of admitted requests.
+        refused: The number of refused requests.
     """
 
     retry_after: str = "seconds"
@@ -37,27 +38,27 @@ class Limit(ABC):
     refused: int = 0
 
     def refusal(self, now: datetime) -> dict[str, str] | None:
-        """The headers of the refusal of one request, or ``None`` where it is admitted.
+        """Return ``None`` to admit one request, or the headers of its refusal.
 
         Args:
-            now: The server's time in UTC. Only dates are made of it: the limit counts in real time.
+            now: The server's time in UTC, used only for dates; the limit itself uses real time.
         """
         wait = self.wait()
         if wait <= 0:
             self.allowed += 1
             return None
         self.refused += 1
-        said = RETRY_AFTER[self.retry_after](math.ceil(wait), now + self.skew)
-        return {} if said is None else {"Retry-After": said}
+        value = RETRY_AFTER[self.retry_after](math.ceil(wait), now + self.skew)
+        return {} if value is None else {"Retry-After": value}
 
     @abstractmethod
     def wait(self) -> float:
-        """Take one request's allowance and return 0, or the seconds until there is one."""
+        """Take one request from the limit and return 0, or return the seconds until one is free."""
 
 
 @dataclass(kw_only=True)
 class TokenBucket(Limit):
-    """So many requests at once, and so many more each second."""
+    """Admits ``capacity`` requests at once, and ``per_second`` more each second."""
 
     capacity: int
     per_second: float
@@ -77,7 +78,7 @@ class TokenBucket(Limit):
 
 @dataclass(kw_only=True)
 class FixedWindow(Limit):
-    """So many requests in each stretch of so many seconds, the first of which begins with the first request."""
+    """Admits ``requests`` in each period of ``seconds``; the first period begins with the first request."""
 
     requests: int
     seconds: float

@@ -1,4 +1,4 @@
-"""How an answer is sent: whole, or in each of the ways in which a broken server or network does it."""
+"""Ways to send a response: complete, or as a broken server or network does."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from aiohttp import web
 from sandbox.faults import Fault
 
 STALL_SECONDS = 600
-"""How long the endless manners last."""
+"""Duration of the endless ways."""
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -28,7 +28,7 @@ def _bytes(content: bytes) -> Iterable[bytes]:
 
 
 async def _written(request: web.Request, at_once: bytes, each_second: Iterable[bytes] = ()) -> web.StreamResponse:
-    """Write past the web framework, which would not break HTTP, and break the connection."""
+    """Write to the connection without the web framework, which sends only valid HTTP, then abort the connection."""
     transport = request.transport
     if transport:
         transport.write(at_once)
@@ -41,7 +41,7 @@ async def _written(request: web.Request, at_once: bytes, each_second: Iterable[b
     return web.Response()
 
 
-async def _answer(request: web.Request, fault: Fault) -> web.StreamResponse:
+async def _response(request: web.Request, fault: Fault) -> web.StreamResponse:
     return web.Response(status=fault.status, body=fault.content, headers=fault.headers)
 
 
@@ -74,7 +74,7 @@ async def _drip_headers(request: web.Request, fault: Fault) -> web.StreamRespons
 
 
 async def _drip_chunks(request: web.Request, fault: Fault) -> web.StreamResponse:
-    # A chunk's size line may carry an extension of any length, and the chunk begins only after it.
+    # The size line of a chunk may have an extension of any length before the chunk begins.
     size = f"{len(fault.content):x};padding={'0' * STALL_SECONDS}\r\n".encode()
     return await _written(request, _head(fault, Transfer_Encoding="chunked"), _bytes(size))
 
@@ -84,13 +84,13 @@ async def _endless_continue(request: web.Request, fault: Fault) -> web.StreamRes
 
 
 MANNERS: Mapping[str, Callable[[web.Request, Fault], Awaitable[web.StreamResponse]]] = {
-    "answer": _answer,
-    "cut": _cut,  # half of the body
-    "reset": _reset,  # the connection, without a byte
-    "stall": _stall,  # no byte for ten minutes
-    "drip": _drip,  # the body, a byte a second
-    "drip-headers": _drip_headers,  # from the status line on
-    "drip-chunks": _drip_chunks,  # what frames a chunk
-    "endless-continue": _endless_continue,  # the interim answer, each second
+    "response": _response,
+    "cut": _cut,  # only half of the body
+    "reset": _reset,  # the connection is reset without a response
+    "stall": _stall,  # no byte for ten minutes, then a reset
+    "drip": _drip,  # the body, one byte per second
+    "drip-headers": _drip_headers,  # status line and headers, one byte per second
+    "drip-chunks": _drip_chunks,  # the size line of a chunk, one byte per second
+    "endless-continue": _endless_continue,  # an interim response every second
 }
-"""Each way to send a fault, by name."""
+"""The ways to send a fault, by name."""

@@ -1,4 +1,4 @@
-"""The endpoint itself: token, parameters, envelope and error codes as the contract has them."""
+"""The endpoint: token, parameters, response format and error codes of the contract."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sandbox.faults import FAULTS, Fault, rate_limited, today
 from sandbox.limits import Limit
 from sandbox.manners import MANNERS
 
-TOKEN = "sandbox-token"  # noqa: S105  it opens nothing but the sandbox
+TOKEN = "sandbox-token"  # noqa: S105  valid only for the sandbox
 
 ORGANIZATIONS = {
     "small": "0d9e3a52-6a0c-4c57-9b0e-5a1f5f0f0001",
@@ -37,23 +37,23 @@ MAX_LIMIT = 200
 
 @dataclass
 class Sandbox:
-    """The accounts behind the endpoint, and how it behaves.
+    """The accounts, and the behaviour of the endpoint.
 
     Attributes:
-        tokens: The tokens it accepts.
-        token_requests: After so many requests no token is accepted any more; ``None`` for never.
-        cap: The most rows it gives; the contract's is 200.
-        limit: What limits the rate of requests, those of all organizations together.
-        delay: Seconds before each answer.
-        says_date: Whether answers carry the accounts' time in their ``Date`` header.
-        sets_cookies: Whether each answer sets a cookie that names its organization.
-        goes_stale: Whether a connection is good for one answer only, without a word: the next request on it is
-            met by its end.
-        on_request: Called before each answer with the organization, the window and that organization's
-            count of requests, for tests that change an account while it is read.
-        requests: Every request by organization and window, for tests that count them.
-        cookies: The ``Cookie`` headers that came with the requests for each organization.
-        stale_requests: How many requests met a connection that had gone stale. They are not in ``requests``.
+        tokens: The accepted tokens.
+        token_requests: The number of requests after which all tokens are refused; ``None`` for no such number.
+        cap: The most rows of a response; 200 in the contract.
+        limit: The rate limit for the requests of all organizations together.
+        delay: Seconds before each response.
+        says_date: Whether responses have the accounts' time in their ``Date`` header.
+        sets_cookies: Whether each response sets a cookie that names its organization.
+        goes_stale: Whether each connection is reset on its second request, without an announcement in the first
+            response.
+        on_request: Called before each response with the organization, the status and that organization's
+            number of requests, for tests that change an account while it is read.
+        requests: The number of requests by organization and status.
+        cookies: The ``Cookie`` headers of the requests for each organization.
+        stale_requests: The number of requests on stale connections. They are not in ``requests``.
     """
 
     accounts: dict[str, Account] = field(default_factory=dict)
@@ -72,15 +72,15 @@ class Sandbox:
     cookies: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     stale_requests: int = 0
     rng: random.Random = field(default_factory=lambda: random.Random(7))
-    _answered: WeakSet[asyncio.BaseTransport] = field(default_factory=WeakSet)
+    _used: WeakSet[asyncio.BaseTransport] = field(default_factory=WeakSet)
 
     @classmethod
     def with_sample_accounts(cls, seed: int = 1, now: datetime | None = None) -> Sandbox:
-        """Five organizations: small, medium, far over 200 bookings, empty, and not connected.
+        """Make five organizations: small, medium, one with far more than 200 bookings, empty, and not connected.
 
         Args:
-            seed: Another seed, other bookings.
-            now: The time they are spread around; the clock's where not given.
+            seed: Seed of the random bookings.
+            now: The time around which the bookings are; by default the clock's.
         """
         sandbox = cls()
         sizes = {"small": 37, "medium": 180, "busy": 900, "empty": 0, "not-connected": 0}
@@ -97,21 +97,21 @@ class Sandbox:
         return account
 
     def book(self, org_id: str, start: datetime, *, status: str = "accepted", recurring: bool = False) -> Booking:
-        """Make a new booking of half an hour."""
+        """Add a booking of half an hour."""
         account = self.accounts[org_id]
         end = start + timedelta(minutes=30)
         return account.add(Booking(uid(self.rng), start, end, status, recurring, attendee=len(account.bookings)))
 
     def reschedule(self, org_id: str, booking_uid: str, start: datetime, status: str = "accepted") -> Booking:
-        """Cancel a booking and make a new one, accepted or pending, at another time."""
+        """Cancel a booking and add a new one, accepted or pending, at another time."""
         return self.accounts[org_id].reschedule(booking_uid, start, uid(self.rng), status)
 
     def requests_for(self, org_id: str) -> int:
-        """How often an organization was asked for, over all windows."""
-        return sum(count for (asked, _), count in self.requests.items() if asked == org_id)
+        """Return the number of requests for an organization, with any status."""
+        return sum(count for (requested, _), count in self.requests.items() if requested == org_id)
 
     def app(self) -> web.Application:
-        """The web application: the endpoint, and the routes that change what is behind it."""
+        """Make the web application: the endpoint, and the routes that change the accounts."""
         app = web.Application()
         app.on_response_prepare.append(self._head)
         app.router.add_get("/api/v1/calcom/appointments", self._appointments)
@@ -147,14 +147,14 @@ class Sandbox:
         shown = account.shown(status, self.clock.now(), min(limit, self.cap))
         rows = [account.row(booking, agent_id) for booking in shown]
         data = {"appointments": rows or None, "count": len(rows), "org_id": org_id, "agent_id": agent_id}
-        return _answer({"success": True, "message": "Appointments retrieved", "data": data})
+        return _json({"success": True, "message": "Appointments retrieved", "data": data})
 
     def _is_stale(self, request: web.Request) -> bool:
         transport = request.transport
         if not (self.goes_stale and transport):
             return False
-        stale = transport in self._answered
-        self._answered.add(transport)
+        stale = transport in self._used
+        self._used.add(transport)
         self.stale_requests += stale
         return stale
 
@@ -163,7 +163,7 @@ class Sandbox:
         return None if refusal is None else rate_limited(refusal.get("Retry-After"))
 
     async def _head(self, request: web.Request, response: web.StreamResponse) -> None:
-        # The framework has put the real time there.
+        # The framework has set the real time.
         del response.headers["Date"]
         if self.says_date:
             response.headers["Date"] = format_datetime(self.clock.now(), usegmt=True)
@@ -205,49 +205,49 @@ class Sandbox:
         return limit if 0 < limit <= MAX_LIMIT else DEFAULT_LIMIT
 
     async def _book(self, request: web.Request) -> web.Response:
-        asked = await request.json()
-        start = datetime.fromisoformat(asked["start"])
-        return _answer({"id": self.book(asked["org_id"], start, status=asked.get("status", "accepted")).uid})
+        body = await request.json()
+        start = datetime.fromisoformat(body["start"])
+        return _json({"id": self.book(body["org_id"], start, status=body.get("status", "accepted")).uid})
 
     async def _set_status(self, request: web.Request) -> web.Response:
-        asked = await request.json()
-        return _answer({"id": self.accounts[asked["org_id"]].set_status(asked["id"], asked["status"]).uid})
+        body = await request.json()
+        return _json({"id": self.accounts[body["org_id"]].set_status(body["id"], body["status"]).uid})
 
     async def _reschedule(self, request: web.Request) -> web.Response:
-        asked = await request.json()
-        start = datetime.fromisoformat(asked["start"])
-        status = asked.get("status", "accepted")
-        return _answer({"id": self.reschedule(asked["org_id"], asked["id"], start, status).uid})
+        body = await request.json()
+        start = datetime.fromisoformat(body["start"])
+        status = body.get("status", "accepted")
+        return _json({"id": self.reschedule(body["org_id"], body["id"], start, status).uid})
 
     async def _move(self, request: web.Request) -> web.Response:
-        asked = await request.json()
-        start = datetime.fromisoformat(asked["start"])
-        return _answer({"id": self.accounts[asked["org_id"]].move(asked["id"], start).uid})
+        body = await request.json()
+        start = datetime.fromisoformat(body["start"])
+        return _json({"id": self.accounts[body["org_id"]].move(body["id"], start).uid})
 
     async def _set_fault(self, request: web.Request) -> web.Response:
-        asked = await request.json()
-        self.faults.pop(asked["org_id"], None)
-        if asked.get("fault"):
-            self.faults[asked["org_id"]] = FAULTS[asked["fault"]]
-        return _answer({"fault": asked.get("fault")})
+        body = await request.json()
+        self.faults.pop(body["org_id"], None)
+        if body.get("fault"):
+            self.faults[body["org_id"]] = FAULTS[body["fault"]]
+        return _json({"fault": body.get("fault")})
 
     async def _set_clock(self, request: web.Request) -> web.Response:
-        asked = await request.json()
-        self.clock.set(datetime.fromisoformat(asked["now"]) if asked.get("now") else None)
-        return _answer({"now": self.clock.now().isoformat()})
+        body = await request.json()
+        self.clock.set(datetime.fromisoformat(body["now"]) if body.get("now") else None)
+        return _json({"now": self.clock.now().isoformat()})
 
 
-def _answer(body: object) -> web.Response:
+def _json(body: object) -> web.Response:
     return web.Response(body=orjson.dumps(body), content_type="application/json")
 
 
 @contextmanager
 def serving(sandbox: Sandbox, port: int = 0) -> Iterator[str]:
-    """Serve on loopback from a thread of its own.
+    """Serve on loopback in a separate thread.
 
     Args:
-        sandbox: What to serve.
-        port: 0 for any free one.
+        sandbox: The sandbox to serve.
+        port: 0 for any free port.
 
     Yields:
         The URL to configure as API URL.

@@ -1,4 +1,4 @@
-"""No unit test opens a socket, sleeps or waits for a thread: whatever waits puts a clock forward instead."""
+"""Fixtures that keep unit tests from opening sockets, sleeping or waiting for threads: a wait advances a clock."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from source_ravan_calcom import check, report, workers
 from source_ravan_calcom.ravan import client, throttle
 from unit_tests.syncs import ORG
 
-# The same examples in every run, and no deadline: a busy machine must not fail a test.
+# The same examples in every run, and no deadline, because a busy machine must not fail a test.
 hypothesis.settings.register_profile(
     "unit",
     derandomize=True,
@@ -33,11 +33,11 @@ hypothesis.settings.load_profile("unit")
 
 
 class Clock:
-    """The monotonic clock. Its time passes only where the code waits, by as much as it would wait at most.
+    """A monotonic clock that advances only during waits, by the longest time that each would take.
 
     Attributes:
-        now: The time.
-        waits: How long each wait was, in seconds.
+        now: The time in seconds.
+        waits: The duration of each wait, in seconds.
         meanwhile: Called once in the next wait for the throttle, in place of another thread.
     """
 
@@ -55,7 +55,7 @@ class Clock:
 
 
 class Condition(threading.Condition):
-    """A condition whose waits put the clock forward, unless it is notified meanwhile."""
+    """A condition whose waits advance the clock unless it is notified."""
 
     def __init__(self, clock: Clock) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ class Condition(threading.Condition):
             meanwhile()
             self.acquire()
         if not self._is_notified:
-            assert timeout is not None, "waits for another thread, and there is none"
+            assert timeout is not None, "it waits for another thread, but there is none"
             self._clock.wait(timeout)
         return self._is_notified
 
@@ -79,7 +79,7 @@ class Condition(threading.Condition):
 
 
 class Queue(deque[Any]):
-    """A queue whose waits put the clock forward if nothing is in it."""
+    """A queue whose waits advance the clock if it is empty."""
 
     def __init__(self, clock: Clock) -> None:
         super().__init__()
@@ -125,7 +125,7 @@ def no_sleep(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch):
-    """The clock of everything that waits, in one thread."""
+    """Replace the clock and all waits of the package, which then runs in one thread."""
     faked = Clock()
     for module in (check, client, report, throttle, workers):
         monkeypatch.setattr(module, "monotonic", faked)
@@ -137,7 +137,7 @@ def clock(monkeypatch):
 
 @pytest.fixture
 def jitter(monkeypatch):
-    """Set the factor of every backoff, within its bounds; 1 until the test sets another."""
+    """Return a function that sets the random factor of every backoff, within its bounds; the initial factor is 1."""
     factor = [1.0]
     monkeypatch.setattr(random, "uniform", lambda least, most: min(max(factor[0], least), most))
     return lambda value: factor.__setitem__(0, value)
@@ -145,7 +145,7 @@ def jitter(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def no_secrets():
-    """Each test starts with nothing masked."""
+    """Start each test without masked secrets."""
     airbyte_secrets_utils.update_secrets([])
     yield
     airbyte_secrets_utils.update_secrets([])
@@ -158,6 +158,6 @@ def settings():
 
 @pytest.fixture
 def http():
-    """The API, as far as a test says how it responds."""
+    """A mock of the API, which responds as the test configures it."""
     with requests_mock.Mocker() as mocker:
         yield mocker

@@ -1,8 +1,7 @@
-"""Living accounts, synced again and again through the interface that a sync uses, and whether what is claimed is true.
+"""Simulated accounts that change over time and are synced repeatedly, to check that claims of coverage are true.
 
-:class:`Life` is an account in which bookings are made, confirmed, cancelled and rescheduled as time passes; the
-coverage benchmark reads it over HTTP. :class:`World` adds a destination and all that happens to accounts at once, the
-``SITUATIONS``.
+In a :class:`Life`, bookings are made, confirmed, cancelled and rescheduled over time; the coverage benchmark reads it
+over HTTP. A :class:`World` adds a destination, and sudden changes of the account: the ``SITUATIONS``.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ def read(
     meanwhile: Callable[[], None] = lambda: None,
     before: Seen | None = None,
 ) -> Bookings:
-    """Read an account as the connector would, with what happens between two requests."""
+    """Read an account as the connector does; call ``meanwhile`` after each request."""
     reading = Reading(tuple(statuses), before)
     while not reading.is_done:
         if reading.limit > (account.largest_limit or reading.limit) and reading.lower_limit():
@@ -52,12 +51,12 @@ def read(
 
 @dataclass(frozen=True)
 class Habits:
-    """What becomes of bookings, each as a share of them, 0 to 1.
+    """The behaviour of an account; fields without a description are shares of its bookings, 0 to 1.
 
     Attributes:
-        lead_days: How long before its start a booking is made, in the mean.
-        slot: Starts fall on multiples of so many minutes, so that some are the same.
-        minutes: How long bookings take.
+        lead_days: The mean time between making a booking and its start, in days.
+        slot: Starts are multiples of this number of minutes, so that some are equal.
+        minutes: The possible durations of bookings.
     """
 
     cancelled: float = 0.15
@@ -72,15 +71,15 @@ class Habits:
 
 
 BUSY = Habits(0.25, 0.15, rejected=0.05, moved=0.03, pending=0.15, recurring=0.2, minutes=(15, 30, 60, 60 * 26))
-"""The habits of accounts in which everything happens."""
+"""Habits with every kind of change."""
 
 
 class Life:
-    """An account that books ``per_day`` appointments a day; the same for the same seed.
+    """An account with ``per_day`` new bookings a day, the same for the same seed.
 
     Attributes:
-        account: It.
-        made: The UIDs of what was booked since it began.
+        account: The account.
+        made: The UIDs of the bookings made since its beginning.
     """
 
     def __init__(self, seed: int, per_day: float, habits: Habits, now: datetime, version: str = "2024-08-13") -> None:
@@ -94,7 +93,7 @@ class Life:
         self._number = count()
 
     def advance(self, now: datetime) -> None:
-        """Let everything happen that is due by ``now``."""
+        """Apply every change that is due by ``now``."""
         days = (now - self.now) / timedelta(days=1)
         for _ in range(int(self._per_day * days + self.rng.random())):
             self._at(self.now + (now - self.now) * self.rng.random(), self.make)
@@ -104,7 +103,7 @@ class Life:
         self.now = now
 
     def make(self, now: datetime) -> None:
-        """Make a booking, and decide what becomes of it."""
+        """Make a booking, and schedule its later change, if any."""
         rng, habits = self.rng, self.habits
         booking = self._book(now)
         start = booking.start
@@ -115,7 +114,7 @@ class Life:
             self._at(now + (start - now) * rng.random(), lambda at: fate(booking, at))
 
     def add(self, start: datetime, status: str) -> Booking:
-        """Add a booking, without a fate."""
+        """Add a booking without a later change."""
         slot = timedelta(minutes=self.habits.slot)
         start += (START - start) % slot
         end = start + timedelta(minutes=self.rng.choice(self.habits.minutes))
@@ -124,7 +123,7 @@ class Life:
         return self.account.add(Booking(uid(self.rng), start, end, status, is_recurring, number))
 
     def mixed(self, number: int, first_day: float, last_day: float, statuses: Iterable[str] = ()) -> list[Booking]:
-        """Add bookings of all statuses between two days from now."""
+        """Add bookings of these statuses, by default of all, that start between two numbers of days from now."""
         names, weights = ("accepted", "cancelled", "rejected", "pending", "awaiting_host"), (70, 15, 3, 8, 4)
         made = []
         for _ in range(number):
@@ -133,7 +132,7 @@ class Life:
         return made
 
     def ahead(self) -> list[Booking]:
-        """The bookings that have not begun and take place."""
+        """Return the future bookings that are not cancelled or rejected."""
         return [each for each in self.account.bookings.values() if each.start > self.now and each.status not in DEAD]
 
     def cancel(self, booking: Booking, now: datetime) -> None:
@@ -175,18 +174,18 @@ class Life:
 
 
 class World:
-    """One account over time, and a destination that merges what was delivered of it.
+    """One account over time, and a destination that merges its delivered rows.
 
     Args:
-        seed: Another seed, another world.
-        history: How many bookings it has at the beginning.
-        per_day: How many are made a day.
-        version: Of Cal.com's API.
+        seed: Seed of all random choices.
+        history: The number of bookings at the beginning.
+        per_day: The number of new bookings a day.
+        version: The version of Cal.com's API.
         cap: The most rows of a response.
-        habits: What becomes of bookings.
-        races: How often, 0 to 1, a booking changes while it is being shown.
-        restless: How often, 0 to 1, something happens between two requests.
-        statuses: The windows the user chose.
+        habits: The behaviour of the account.
+        races: The probability that a booking changes while a response is made.
+        restless: The probability of a change between two requests.
+        statuses: The chosen Booking Statuses.
     """
 
     def __init__(
@@ -227,26 +226,26 @@ class World:
 
     @property
     def rng(self) -> random.Random:
-        """Draws all that is left to chance."""
+        """The source of all random choices."""
         return self.life.rng
 
     @property
     def seen(self) -> Seen | None:
-        """What the state holds."""
+        """The organization's state."""
         return memory.parsed(self.state).get(ORG)
 
     def live(self, duration: timedelta) -> None:
-        """Let time pass, and what happens in it."""
+        """Advance the time, and apply the changes that are due."""
         self.life.advance(self.life.now + duration)
 
     def connect(self, account: Account) -> None:
-        """Connect another account in place of this one, and remember this one."""
+        """Connect another account instead, and remember the current one."""
         self.shown_again = self.account
         account.version, account.races = self.account.version, self.account.races
         self.life.account = account
 
     def sync(self, *, crashes: bool = False) -> Claim:
-        """Sync once; a crash delivers the rows and loses the state."""
+        """Sync once. If it crashes, the rows are delivered and the state is lost."""
         self._first = self._note()
         now = self.life.now
         self._starts = {booking.uid: booking.start for booking in self.account.bookings.values()}
@@ -260,7 +259,7 @@ class World:
         self.requests = len(bookings.evidence)
         delivered = {row["id"]: row["status"] for row in delivery.rows}
         self.table.update(delivered)
-        # A booking that changes back after a crash is as the state remembers it, so it is not delivered once more.
+        # A booking that changes back after a crash equals the state, so it is not delivered again.
         self._uncertain = self._uncertain | delivered.keys() if crashes else self._uncertain - delivered.keys()
         self._excuse(before, bookings)
         claim = delivery.claim
@@ -276,11 +275,11 @@ class World:
             self._before = now, set(self._starts)
         return claim
 
-    def lies(self, claim: Claim) -> list[str]:
-        """What the claim says and is not so, as of the moment the reading began; for a sync that did not crash."""
+    def false_statements(self, claim: Claim) -> list[str]:
+        """Return the false statements of a claim at the start of the reading; only for a sync without a crash."""
         if claim.coverage == coverage.UNKNOWN:
             return []
-        lies, excused = [], self._unseen | self._uncertain
+        found, excused = [], self._unseen | self._uncertain
         for uid_, start in self._starts.items():
             booking = self.account.bookings[uid_]
             if claim.covered_from and start <= claim.covered_from:
@@ -290,11 +289,11 @@ class World:
             if self.statuses and not (uid_ in self._chosen and self._shows(uid_)):
                 continue  # it left the chosen windows while they were read
             if uid_ not in excused and self.table.get(uid_) not in self._allowed(uid_, start):
-                lies.append(f"{booking}: {self.table.get(uid_, 'never delivered')}")
-        return lies
+                found.append(f"{booking}: {self.table.get(uid_, 'never delivered')}")
+        return found
 
     def _allowed(self, uid_: str, start: datetime) -> set[str]:
-        """The statuses that it had since the first proven sync that saw it begun; before, those in this reading."""
+        """The statuses since the first proven sync after its start; without such a sync, those in this reading."""
         since = next((note for at, note in self._proven if at >= start), self._first)
         log = self._log[uid_]
         return (
@@ -304,8 +303,8 @@ class World:
         )
 
     def _excuse(self, before: Seen | None, bookings: Bookings) -> None:
-        """Excuse what no client can see: rows that a page lost, until they are shown; and old bookings that
-        appeared where the windows show hardly one of them, though they do show what was there before."""
+        """Excuse bookings that no client can see: rows that a page lost, until they are shown; and old bookings that
+        appeared if the windows show hardly any of them, although they show enough of the earlier ones."""
         shown = {row["id"] for row in bookings.rows}
         self._unseen -= shown
         self._unseen |= {uid_ for _, uid_ in self.account.lost} & self._starts.keys()
@@ -327,7 +326,7 @@ class World:
             self._note()
             ahead = self.life.ahead()
             if ahead:
-                # The next sync sees a move under the same UID: it may lead from a window not yet read to one that was.
+                # No moves under the same UID: a move to a window that was already read is only seen by the next sync.
                 happen = self.rng.choice((self.life.cancel, self.life.reschedule, self.life.confirm))
                 happen(self.rng.choice(ahead), self.life.now)
             self.life.make(self.life.now)
@@ -339,7 +338,7 @@ class World:
         )
 
     def _note(self) -> int:
-        """Remember what is true at this moment; returns its number."""
+        """Log the current statuses, and return the number of this note."""
         self._notes += 1
         for booking in self.account.bookings.values():
             log = self._log.get(booking.uid)
@@ -351,7 +350,7 @@ class World:
 
 
 def _nothing(world: World) -> None:
-    """Nothing but what happens anyway."""
+    """Make no change besides those that are due."""
 
 
 def _grows(first: float, last: float, statuses: Iterable[str] = (), many: int = 4) -> Callable[[World], None]:
@@ -375,7 +374,9 @@ def _is_exchanged(world: World) -> None:
     size = world.rng.choice((3, 20, 150, 2 * world.cap, 5 * world.cap))
     world.life.mixed(size, -world.rng.choice((0.5, 5, 90)), 2 * world.life.habits.lead_days)
     for uid_ in world.rng.sample([*old.bookings], min(shared, len(old.bookings))):
-        world.account.add(replace(old.bookings[uid_]))  # a copy: a move in one account leaves the other's order true
+        world.account.add(
+            replace(old.bookings[uid_])
+        )  # a copy, so that a move in one account does not affect the order of the other
 
 
 def _is_exchanged_back(world: World) -> None:
@@ -384,12 +385,12 @@ def _is_exchanged_back(world: World) -> None:
 
 
 LOST_ROWS = 4
-"""A page lacks no more rows: with one of 99 it is the least that still may count as cut at 100."""
+"""The most rows that a page lacks. A page of 99 that lacks 4 is the smallest that counts as cut at 100."""
 
 
 def _loses_rows(*statuses: str | None) -> Callable[[World], None]:
     def lose(world: World) -> None:
-        """Rows of a page, in these windows or in all of them, until they are back."""
+        """Remove rows from pages of these windows or of all windows, until ``_finds_rows``."""
         account, races = world.account, world.account.races
         account.races = 0
         rows = [
@@ -443,7 +444,7 @@ QUIET: Mapping[str, Callable[[World], None]] = {
     "links that are signed anew": _signs_links,
     "reordered statuses": _reorders,
 }
-"""What moves no claim."""
+"""Changes that affect no claim."""
 
 SITUATIONS: Mapping[str, Callable[[World], None]] = {
     **QUIET,
@@ -466,7 +467,7 @@ SITUATIONS: Mapping[str, Callable[[World], None]] = {
     "zero times": _loses_times,
     "another version": _changes_version,
 }
-"""What happens to an account between two syncs."""
+"""Changes of an account between two syncs."""
 
 VERSIONS = ("2024-08-13", "2024-08-13", "2024-08-13", "2024-04-15", "2026-05-01", "pending-apart")
 INTERVALS = (5, 60, 60, 360, 1440, 4320)
@@ -484,7 +485,7 @@ CHOSEN: tuple[tuple[str, ...], ...] = (
 
 
 def world_of(rng: random.Random, cap: int = 0) -> World:
-    """A world drawn by chance; with small caps mostly, because they show the same sooner."""
+    """Make a random world, mostly with a small cap, because it meets the same situations with fewer bookings."""
     cap = cap or rng.choice((*[50] * 12, 99, 100, 101, 199, 200))
     return World(
         rng.getrandbits(32),

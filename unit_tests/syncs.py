@@ -1,4 +1,4 @@
-"""A read as a test sees it: what is given to ``SourceRavanCalcom().read()``, and what comes out of it."""
+"""Helpers that run ``SourceRavanCalcom().read()`` and collect its output."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ URL = "http://127.0.0.1:9/api/v1/calcom/appointments"
 BOTH = ("appointments", "organizations")
 
 OVER = {"id": "1", "status": "accepted", "start_time": "2020-01-01T10:00:00Z", "end_time": "2020-01-01T10:30:00Z"}
-"""A booking that is over, so that an unfiltered response that holds it is taken for everything."""
+"""A past booking; an unfiltered response of only past bookings counts as complete."""
 
 
-def answer(*rows: Mapping[str, Any]) -> dict[str, Any]:
+def response(*rows: Mapping[str, Any]) -> dict[str, Any]:
     """The body of a response with these rows."""
     return {"success": True, "data": {"appointments": list(rows), "count": len(rows)}}
 
 
 def bookings(count: int, **fields: Any) -> list[dict[str, Any]]:
-    """So many bookings that are over, latest first, as the ``past`` window shows them."""
+    """Past bookings, latest first, as in the ``past`` window."""
     return [
         {
             **OVER,
@@ -60,7 +60,7 @@ def catalog(
     destination: DestinationSyncMode = DestinationSyncMode.append_dedup,
     **fields: Any,
 ) -> ConfiguredAirbyteCatalog:
-    """A configured catalog of these streams, ``appointments`` without any."""
+    """A configured catalog of these streams, by default ``appointments``."""
     modes = [SyncMode.full_refresh, SyncMode.incremental]
     return ConfiguredAirbyteCatalog(
         streams=[
@@ -80,7 +80,7 @@ FULL_REFRESH = catalog(mode=SyncMode.full_refresh)
 
 @dataclass
 class Synced:
-    """What one read yielded, and the error it ended with, if any."""
+    """The messages of one read, and the error that ended it, if any."""
 
     messages: list[AirbyteMessage]
     error: AirbyteTracedException | None = None
@@ -90,7 +90,7 @@ class Synced:
 
     @property
     def outcomes(self) -> list[tuple[str, str | None]]:
-        """Of each row of ``organizations``: its outcome, and the kind of error."""
+        """The outcome and the kind of error of each row of ``organizations``."""
         return [(row["outcome"], row["error_kind"]) for row in self.rows("organizations")]
 
     @property
@@ -99,7 +99,7 @@ class Synced:
 
     @property
     def last_states(self) -> list[AirbyteStateMessage]:
-        """The last state of each stream, as the platform hands them to the next sync."""
+        """The last state of each stream, as the platform passes them to the next sync."""
         return [*{state.stream.stream_descriptor.name: state for state in self.states}.values()]
 
     def saved(self, stream: str = "appointments") -> dict[str, Any]:
@@ -112,7 +112,7 @@ class Synced:
 
     @property
     def statuses(self) -> list[tuple[str, str]]:
-        """Stream and status of each status message; a reason stands in place of the status it comes with."""
+        """Stream and status of each status message; the reason replaces the status if there is one."""
         traces = [message.trace for message in self.messages if message.type is Type.TRACE]
         statuses = [trace.stream_status for trace in traces if trace.type is TraceType.STREAM_STATUS]
         return [
@@ -122,7 +122,7 @@ class Synced:
 
     @property
     def error_traces(self) -> int:
-        """How many error traces came before the closing one."""
+        """The number of error traces before the closing one."""
         return sum(m.type is Type.TRACE and m.trace.type is TraceType.ERROR for m in self.messages)
 
 
@@ -131,7 +131,7 @@ def read(
     configured: ConfiguredAirbyteCatalog | None = None,
     state: Iterable[AirbyteStateMessage] = (),
 ) -> Synced:
-    """Read to the end; incrementally, unless the catalog says otherwise."""
+    """Read to the end, by default incrementally."""
     synced = Synced([])
     try:
         for message in SourceRavanCalcom().read(LOGGER, settings, configured or catalog(), list(state)):
@@ -160,5 +160,5 @@ def organizations(http: Any) -> list[str]:
 
 
 def lines(caplog: Any, level: str) -> list[str]:
-    """What was logged at this level."""
+    """The messages logged at this level."""
     return [record.getMessage() for record in caplog.records if record.levelname == level]

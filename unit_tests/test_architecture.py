@@ -1,4 +1,4 @@
-"""The rooms of the package: which may import which, how large they are, and that one lock is enough."""
+"""Tests of the package's structure: allowed imports, size, and the single lock."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LEVELS = (
     ("bookings.records",),
     ("config",),
 )
-"""A module imports from those below it, and from its own level only what is not imported from there."""
+"""Imports between levels only go down. A module may import another one of its own level unless that imports it too."""
 
 PURE = ("config", "bookings.records", "bookings.windows", "bookings.coverage", "bookings.memory")
 
@@ -42,7 +42,7 @@ def name_of(path: Path) -> str:
 
 @cache
 def imported(path: Path) -> set[str]:
-    """The modules of the package that a module imports, whenever it does."""
+    """The modules of the package that a module imports, at the top or in a function."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == PACKAGE.name:
@@ -75,18 +75,18 @@ def test_a_module_imports_only_from_the_levels_below_it(name):
 
 
 @pytest.mark.parametrize("name", [name for name in PATHS if name.startswith("ravan.")])
-def test_the_endpoint_knows_nothing_of_streams_and_state(name):
+def test_the_endpoints_modules_do_not_import_streams_or_state(name):
     assert {each for each in imported(PATHS[name]) if each.startswith("bookings.")} <= {"bookings.records"}
 
 
-def test_the_settings_and_the_meaning_of_bookings_import_neither_the_cdk_nor_an_http_client():
+def test_config_and_bookings_import_neither_the_cdk_nor_an_http_client():
     names = [f"{PACKAGE.name}.{name}" for name in PURE]
     code = f"import sys, {', '.join(names)}; print(*sorted(sys.modules.keys() & {set(HEAVY)!r}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
 
 
-def test_the_command_hears_signals_before_the_cdk_is_imported():
+def test_the_command_handles_signals_before_the_cdk_is_imported():
     code = f"import sys, {PACKAGE.name}.main; print(*sorted(sys.modules.keys() & {set(HEAVY)!r}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
@@ -106,7 +106,7 @@ def test_only_the_throttle_has_a_lock():
     assert users == {"ravan.throttle": {"Condition"}}
 
 
-def test_the_package_stays_small():
+def test_the_package_does_not_exceed_its_maximum_size():
     assert len(PATHS) <= 18
     lines = {str(path.relative_to(PACKAGE)): len(path.read_text(encoding="utf-8").splitlines()) for path in MODULES}
     assert sum(lines.values()) <= 4_000, lines

@@ -1,4 +1,4 @@
-"""What Airbyte's own checks would look at: the spec's rules, the metadata, the icon, the one version."""
+"""Tests of the properties that Airbyte's checks look at: spec, metadata, icon and version."""
 
 from __future__ import annotations
 
@@ -65,15 +65,15 @@ def rule_the_description_reads_the_same_as_html(field):
     return not re.search(r"[`<>&*\n]|]\(", field["description"])
 
 
-def rule_only_what_the_ui_understands(field):
+def rule_only_keywords_that_the_ui_supports(field):
     return set(field) | set(field.get("items", {})) <= UNDERSTOOD_BY_THE_UI
 
 
-def rule_a_pattern_is_described_for_people(field):
+def rule_a_pattern_has_a_readable_description(field):
     return all(("pattern" in part) == ("pattern_descriptor" in part) for part in (field, field.get("items", {})))
 
 
-def rule_lists_hold_texts(field):
+def rule_lists_contain_texts(field):
     return field["type"] != "array" or field["items"]["type"] == "string"
 
 
@@ -94,7 +94,7 @@ RULES = [rule for name, rule in sorted(globals().items()) if name.startswith("ru
 
 @pytest.mark.parametrize("name", FIELDS)
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
-def test_every_setting_keeps_the_uis_rules(rule, name):
+def test_every_setting_follows_the_uis_rules(rule, name):
     assert rule(FIELDS[name])
 
 
@@ -103,11 +103,11 @@ def test_the_spec_has_no_keyword_that_the_ui_can_not_show(keyword):
     assert keyword not in set(keys(SPEC))
 
 
-def test_settings_of_the_future_are_not_refused():
+def test_unknown_settings_are_not_refused():
     assert SPEC["additionalProperties"] is True
 
 
-def test_the_order_has_no_gaps():
+def test_the_order_of_settings_has_no_gaps():
     assert [field["order"] for field in FIELDS.values()] == list(range(len(FIELDS)))
 
 
@@ -116,24 +116,24 @@ def test_only_the_token_is_secret_and_only_the_address_is_hidden():
     assert [name for name, field in FIELDS.items() if field.get("airbyte_hidden")] == ["api_url"]
 
 
-def test_the_settings_that_everybody_decides_on_stand_outside_the_closed_section():
+def test_settings_that_every_user_chooses_are_outside_the_collapsed_section():
     always_shown = [name for name, field in FIELDS.items() if field.get("always_show")]
     assert always_shown == ["access_token", "org_ids", "failing_organizations"]
     assert [*SPEC["required"], "failing_organizations"] == always_shown
 
 
-def test_the_choice_between_fail_and_skip_names_what_airbyte_does_after_failures():
+def test_the_choice_between_fail_and_skip_describes_airbytes_reaction_to_failures():
     description = FIELDS["failing_organizations"]["description"]
     assert 'Choose "skip" for two or more organizations' in description
     assert "30 failed jobs in a row or 7 days" in description
-    assert FIELDS["failing_organizations"]["default"] == "fail"  # an existing connection keeps its behaviour
+    assert FIELDS["failing_organizations"]["default"] == "fail"  # existing connections keep their behaviour
 
 
 def test_the_spec_is_json_schema():
     jsonschema.Draft7Validator.check_schema(SPEC)
 
 
-def test_the_metadata_says_what_the_image_and_the_package_are():
+def test_the_metadata_matches_the_image_and_the_package():
     setup = (ROOT / "setup.py").read_text()
     dockerfile = (ROOT / "Dockerfile").read_text()
     assert DATA["remoteRegistries"]["pypi"] == {"enabled": True, "packageName": "airbyte-source-ravan-calcom"}
@@ -148,8 +148,8 @@ def test_the_metadata_says_what_the_image_and_the_package_are():
     assert {"language:python", "cdk:python"} <= set(DATA["tags"])
 
 
-def test_there_is_one_version():
-    """The version of pyproject.toml, wherever one of this connector's stands; scripts/release keeps it so."""
+def test_the_version_is_the_same_everywhere():
+    """The version of pyproject.toml is in every file that has the connector's version; scripts/release writes it."""
     [version, for_airbyte] = re.findall(r'^version = "(.*)"$', PYPROJECT, re.MULTILINE)
     assert for_airbyte == DATA["dockerImageTag"] == version
     labels = re.findall(r"(?:io.airbyte|org.opencontainers.image).version=(\S+)", (ROOT / "Dockerfile").read_text())
@@ -163,7 +163,7 @@ def test_there_is_one_version():
     assert len(images[ROOT / "README.md"]) > 1
 
 
-def test_the_changelog_of_the_documentation_is_that_of_the_repository():
+def test_the_changelog_of_the_documentation_matches_the_repositorys():
     sections = re.findall(r"^## (\d\S*) - (\S+)\n\n(.+)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     page = (ROOT / "docs" / "ravan-calcom.md").read_text()
     rows = re.findall(r"^\| (\d+\.\d+\.\d+) \| (\S+) \| \| (.+) \|$", page, re.MULTILINE)
@@ -171,19 +171,19 @@ def test_the_changelog_of_the_documentation_is_that_of_the_repository():
     assert rows[0][0] == DATA["dockerImageTag"]
 
 
-def test_the_cdk_that_airbyte_reads_is_the_one_that_is_installed():
+def test_the_cdk_version_in_the_metadata_is_the_installed_one():
     [installed] = re.findall(r'^  "airbyte-cdk(.*)",', PYPROJECT, re.MULTILINE)
     assert f'\nairbyte-cdk = "{installed}"\n' in PYPROJECT
 
 
-def test_the_pythons_are_the_same_everywhere():
+def test_the_python_versions_are_the_same_everywhere():
     minors = re.findall(r"Python :: 3\.(\d+)", PYPROJECT)
     assert f'requires-python = ">=3.{minors[0]},<3.{int(minors[-1]) + 1}"' in PYPROJECT
     workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())
     assert workflow["jobs"]["ci"]["strategy"]["matrix"]["python"] == [f"3.{minor}" for minor in minors]
 
 
-def test_a_tag_publishes_only_where_publishing_is_enabled():
+def test_a_tag_publishes_only_if_publishing_is_enabled():
     jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "release.yml").read_text())["jobs"]
     publishing = [job for name, job in jobs.items() if name.startswith("publish-")]
     assert len(publishing) == 2
@@ -204,7 +204,7 @@ def test_the_icon_is_square_and_self_contained():
     assert "href" not in (ROOT / DATA["icon"]).read_text()
 
 
-def test_the_standard_tests_cover_a_good_a_broken_and_an_unconnected_configuration():
+def test_the_standard_tests_cover_a_valid_an_invalid_and_an_unconnected_configuration():
     tests = yaml.safe_load((ROOT / "acceptance-test-config.yml").read_text())["acceptance_tests"]
     assert {Path(test["config_path"]).stem: test["status"] for test in tests["connection"]["tests"]} == {
         "valid_config": "succeed",

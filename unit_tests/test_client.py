@@ -1,4 +1,4 @@
-"""One request: what is sent, what its response becomes, and how a failure of the network is worded."""
+"""Tests of one request: the sent request, the result of its response, and the sentences of network failures."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def plain_environment(monkeypatch):
 
 @pytest.fixture
 def endpoint(settings):
-    """Make clients, and close their connections in the end."""
+    """Return a function that makes clients; their connections are closed after the test."""
     made = []
 
     def endpoint(timeouts: Timeouts = READ, notify=lambda event: None, until=None, **more) -> Client:
@@ -70,7 +70,7 @@ def failure(endpoint: Client, call: Call | None = None) -> OrganizationFailure:
     return caught.value
 
 
-# What is sent.
+# The request.
 
 
 def test_a_request_names_the_organization_the_limit_and_the_token(http, endpoint):
@@ -98,7 +98,7 @@ def test_a_netrc_file_does_not_replace_the_token(http, endpoint, tmp_path, monke
     assert http.last_request.headers["Authorization"] == "Bearer some.jwt.token"
 
 
-def test_a_request_counts_when_it_is_sent_and_a_success_forgets_the_failures(http, endpoint):
+def test_a_request_is_counted_when_it_is_sent_and_a_success_resets_the_failures(http, endpoint):
     http.get(URL, [{"status_code": 502}, {"json": GOOD}])
     each, call = endpoint(), Call(ORG, failures=2)
     failure(each, call)
@@ -107,7 +107,7 @@ def test_a_request_counts_when_it_is_sent_and_a_success_forgets_the_failures(htt
     assert (call.requests, call.failures, each.has_succeeded) == (2, 0, True)
 
 
-def test_a_request_under_way_has_a_departure_that_ends_with_it(http, endpoint, clock):
+def test_a_departure_ends_with_its_request(http, endpoint, clock):
     departures = []
 
     def respond(request, context):
@@ -128,7 +128,7 @@ def test_a_failed_request_is_not_sent_again_by_the_client(http, endpoint):
     assert http.call_count == 1
 
 
-def test_a_call_that_was_given_up_sends_no_further_request(http, endpoint):
+def test_an_abandoned_call_sends_no_further_request(http, endpoint):
     each, call = endpoint(), Call(ORG)
     given_up = each.give_up(call, each._throttle.depart())
     assert str(given_up).startswith(f"Could not read organization {ORG} from 127.0.0.1:9 (tried once): ")
@@ -146,24 +146,24 @@ def test_a_closed_client_sends_nothing(http, endpoint):
     assert http.call_count == 0
 
 
-def test_a_request_that_would_leave_too_late_is_not_sent(http, endpoint, clock):
+def test_a_request_is_not_sent_after_its_latest_start(http, endpoint, clock):
     http.get(URL, status_code=429, headers={"Retry-After": "30"})
     with pytest.raises(NotAttempted):
         get(endpoint(CHECK, until=clock.now + 20))
     assert http.call_count == 1
 
 
-# What travels, and what does not.
+# Data that must not be sent elsewhere.
 
 
-def test_a_redirect_is_a_failure_wherever_it_points(http, endpoint):
+def test_every_redirect_is_a_failure(http, endpoint):
     for location in ("http://elsewhere.example/", "http://[", ""):
         http.get(URL, status_code=307, headers={"Location": location})
         assert failure(endpoint()).kind is failures.REDIRECTED
     assert {request.hostname for request in http.request_history} == {"127.0.0.1"}
 
 
-def cookie_sent_after_one_was_set(session: requests.Session) -> str | None:
+def cookie_sent_after_a_response_set_one(session: requests.Session) -> str | None:
     headers = HTTPMessage()
     headers["Set-Cookie"] = "a=b; Path=/"
     request = requests.Request("GET", URL)
@@ -171,12 +171,12 @@ def cookie_sent_after_one_was_set(session: requests.Session) -> str | None:
     return session.prepare_request(request).headers.get("Cookie")
 
 
-def test_no_cookie_of_a_response_travels_with_another_request(endpoint):
-    assert cookie_sent_after_one_was_set(requests.Session()) == "a=b", "as every other session does"
-    assert cookie_sent_after_one_was_set(endpoint()._session) is None
+def test_no_cookie_of_a_response_is_sent_with_another_request(endpoint):
+    assert cookie_sent_after_a_response_set_one(requests.Session()) == "a=b", "an ordinary session sends it"
+    assert cookie_sent_after_a_response_set_one(endpoint()._session) is None
 
 
-def test_a_proxy_of_the_environment_never_sees_a_token_for_this_machine(endpoint, monkeypatch):
+def test_no_proxy_is_used_for_addresses_on_this_machine(endpoint, monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", "http://proxy.example")
     assert endpoint()._session.trust_env is False
     assert endpoint(api_url=API)._session.trust_env is True
@@ -209,7 +209,7 @@ def test_a_proxy_without_a_password_masks_nothing(endpoint, monkeypatch, proxy):
     assert filter_secrets(f"by {proxy} with user") == f"by {proxy} with user"
 
 
-def test_openssls_variable_names_the_certificates_and_requests_own_goes_first(endpoint, monkeypatch):
+def test_certificates_come_from_openssls_variable_unless_that_of_requests_is_set(endpoint, monkeypatch):
     monkeypatch.setenv("SSL_CERT_FILE", "/certificates")
     session = endpoint(api_url=API)._session
     assert session.merge_environment_settings(API, {}, True, None, None)["verify"] == "/certificates"
@@ -217,7 +217,7 @@ def test_openssls_variable_names_the_certificates_and_requests_own_goes_first(en
     assert session.merge_environment_settings(API, {}, True, None, None)["verify"] == "/first"
 
 
-# What a response becomes.
+# Responses.
 
 
 @pytest.mark.parametrize(("encoding", "compress"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
@@ -234,20 +234,20 @@ def test_a_compressed_response_is_read(http, endpoint, encoding, compress):
         ({"json": {"success": True}}, failures.WRONG_SHAPE, "“data” is missing"),
     ],
 )
-def test_a_response_that_is_no_rows_is_a_failure_with_its_sentence(http, endpoint, response, kind, sentence):
+def test_a_response_without_rows_is_a_failure_with_its_sentence(http, endpoint, response, kind, sentence):
     http.get(URL, **response)
     caught = failure(endpoint())
     assert caught.kind is kind
     assert sentence in str(caught)
 
 
-def test_a_failure_says_how_often_the_request_was_tried_and_where(http, endpoint):
+def test_a_failure_gives_the_number_of_tries_and_the_host(http, endpoint):
     http.get(URL, exc=requests.exceptions.ReadTimeout)
     caught = failure(endpoint(), Call(ORG, failures=4))
     assert str(caught).startswith(f"Could not read organization {ORG} from 127.0.0.1:9 (tried 5 times): ")
 
 
-def test_no_response_is_ever_shown(http, endpoint):
+def test_no_body_is_quoted_in_a_failure(http, endpoint):
     http.get(URL, content=b"attendee@example.com")
     caught = failure(endpoint())
     assert "example.com" not in str(caught) + caught.internal_message
@@ -261,7 +261,7 @@ def test_the_debug_log_shows_neither_the_body_nor_the_token(http, endpoint, capl
     assert "some.jwt.token" not in caplog.text
 
 
-def test_a_body_of_the_largest_size_is_read_and_a_larger_one_is_a_failure(http, endpoint, monkeypatch):
+def test_a_body_of_the_maximum_size_is_read_and_a_larger_one_is_a_failure(http, endpoint, monkeypatch):
     monkeypatch.setattr(client, "MAX_BODY_BYTES", 1 << 20)
     whole = json.dumps(GOOD).encode()
     http.get(URL, [{"content": whole.ljust(1 << 20)}, {"content": whole.ljust((1 << 20) + 1), "status_code": 502}])
@@ -271,7 +271,7 @@ def test_a_body_of_the_largest_size_is_read_and_a_larger_one_is_a_failure(http, 
     assert "(HTTP 502): it is larger than 1 MB." in str(caught)
 
 
-def test_a_gzip_bomb_is_not_unpacked_beyond_the_bound(http, endpoint, monkeypatch):
+def test_a_gzip_bomb_is_not_decompressed_beyond_the_maximum_size(http, endpoint, monkeypatch):
     unpacked = []
     stream = urllib3.HTTPResponse.stream
 
@@ -301,13 +301,13 @@ def test_an_interim_status_is_a_failure_and_closes_its_connection(http, endpoint
     caught = failure(endpoint())
     assert caught.kind is failures.UNREACHABLE
     assert "the server sent an interim response in place of the response" in str(caught)
-    assert connection.closed, "the next response on it is that of this request"
+    assert connection.closed, "the next response on the connection belongs to this request"
 
 
 # The API's time.
 
 
-def test_the_time_of_a_response_is_its_date_header_and_the_reading_began_before_it(http, endpoint, clock):
+def test_a_response_gives_the_time_of_its_date_header_and_of_its_start(http, endpoint, clock):
     def slow(request, context):
         clock.now += 5
         return GOOD
@@ -321,7 +321,7 @@ def test_the_time_of_a_response_is_its_date_header_and_the_reading_began_before_
 @pytest.mark.parametrize(
     "date", [None, "", "soon", "Fri, 31 Dec 9999 23:59:59 -2359", f"Mon, 01 Jun {9**99} 12:00 GMT"]
 )
-def test_without_a_date_header_the_time_is_the_connectors_own(http, endpoint, date):
+def test_the_time_is_the_connectors_own_without_a_valid_date_header(http, endpoint, date):
     http.get(URL, json=GOOD, headers={"Date": date} if date is not None else {})
     before = datetime.now(timezone.utc)
     response = get(endpoint())
@@ -344,13 +344,13 @@ def test_without_a_date_header_the_time_is_the_connectors_own(http, endpoint, da
         ({"Retry-After": f"Mon, 01 Jun {9**99} 12:00:00 GMT"}, 1),
         ({}, 1),
         ({"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}, 1),
-        # By the API's own clock, whatever ours says.
+        # By the API's clock, even if the local clock differs.
         ({"Retry-After": "Mon, 01 Jun 2026 12:00:30 GMT", "Date": DATE}, 30),
         ({"Retry-After": "Mon, 01 Jun 2026 12:00:30 -0000", "Date": DATE}, 30),
         ({"Retry-After": "Mon, 01 Jun 2026 14:00:30 +0200", "Date": DATE}, 30),
     ],
 )
-def test_a_429_is_waited_out_for_what_it_names_and_the_request_sent_again(http, endpoint, clock, headers, seconds):
+def test_after_a_429_the_request_is_sent_again_after_the_time_that_it_names(http, endpoint, clock, headers, seconds):
     http.get(URL, [{"status_code": 429, "headers": headers}, {"json": GOOD}])
     call = Call(ORG)
     assert get(endpoint(), call=call).rows
@@ -358,7 +358,7 @@ def test_a_429_is_waited_out_for_what_it_names_and_the_request_sent_again(http, 
     assert call.requests == 2
 
 
-def test_a_429_is_a_rate_limit_whatever_code_it_carries(http, endpoint, clock):
+def test_a_429_is_a_rate_limit_with_any_code(http, endpoint, clock):
     refused = {"status_code": 429, "json": {"success": False, "code": "NOT_CONNECTED", "message": "slow down"}}
     http.get(URL, [refused, {"json": GOOD}])
     assert get(endpoint()).rows
@@ -374,7 +374,7 @@ def test_a_pause_and_its_end_are_notified_once(http, endpoint):
     assert events == [Paused(1), Resumed()]
 
 
-def test_a_retry_after_longer_than_the_wait_is_a_failure_that_says_until_when(http, endpoint, clock):
+def test_a_retry_after_longer_than_the_longest_wait_is_a_failure_that_gives_its_end(http, endpoint, clock):
     http.get(URL, status_code=429, headers={"Retry-After": "86400"})
     caught = failure(endpoint())
     until = datetime.now(timezone.utc) + timedelta(days=1)
@@ -391,7 +391,7 @@ def test_a_retry_after_beyond_the_calendar_counts_as_a_year(http, endpoint, retr
 
 
 @pytest.mark.parametrize(("timeouts", "minutes"), [(READ, 5), (CHECK, 1)])
-def test_a_rate_limit_is_a_failure_once_no_request_has_succeeded_for_too_long(http, endpoint, clock, timeouts, minutes):
+def test_a_rate_limit_is_a_failure_after_too_long_without_a_success(http, endpoint, clock, timeouts, minutes):
     http.get(URL, status_code=429)
     began = clock.now
     caught = failure(endpoint(timeouts))
@@ -399,7 +399,7 @@ def test_a_rate_limit_is_a_failure_once_no_request_has_succeeded_for_too_long(ht
     assert f"no request succeeded for {minutes} minutes" in str(caught)
 
 
-def test_another_failure_shows_that_the_rate_limit_is_over(http, endpoint, clock):
+def test_another_failure_ends_the_rate_limit(http, endpoint, clock):
     def refuse(request, context):
         clock.now += 200
         context.status_code = 403 if http.call_count == 2 else 429 if http.call_count < 4 else 200
@@ -419,7 +419,7 @@ def token_that_expires(at: datetime) -> str:
     return f"eyJhbGciOiJIUzI1NiJ9.{payload}.c2ln"
 
 
-def test_a_refused_token_that_has_expired_says_when(http, endpoint):
+def test_a_refused_expired_token_is_reported_with_its_expiry(http, endpoint):
     http.get(URL, status_code=401, json={"success": False, "message": "no"})
     ended = datetime.now(timezone.utc) - timedelta(minutes=1)
     caught = failure(endpoint(access_token=token_that_expires(ended)))
@@ -430,12 +430,12 @@ def test_a_refused_token_that_has_expired_says_when(http, endpoint):
 @pytest.mark.parametrize(
     "token", ["no.jwt", token_that_expires(datetime.now(timezone.utc) + timedelta(days=30))], ids=["no expiry", "later"]
 )
-def test_a_refused_token_that_has_not_expired_is_just_refused(http, endpoint, token):
+def test_a_refused_token_that_has_not_expired_is_reported_without_an_expiry(http, endpoint, token):
     http.get(URL, status_code=401)
     assert failure(endpoint(access_token=token)).kind is failures.TOKEN_REFUSED
 
 
-# Failures of the network, as requests and urllib3 report them over a connection that fails so.
+# Network failures, as requests and urllib3 report them for a connection that fails.
 
 MAX_LABEL = 63
 create_connection = urllib3.util.connection.create_connection
@@ -453,13 +453,13 @@ ADDRESS = "the address of the host or the proxy is not valid. Check API URL (api
 
 @dataclass
 class Case:
-    """A failure of the network.
+    """A network failure.
 
     Attributes:
-        detail: How its sentence begins.
-        connection: What the connection gives before it ends; an exception is raised instead of connecting.
-        tls: What the TLS handshake raises, if anything.
-        stays_open: Whether the connection does not end, but falls silent.
+        detail: The beginning of its sentence.
+        connection: The bytes received before the connection ends, or an exception that is raised instead of connecting.
+        tls: The exception of the TLS handshake, if any.
+        stays_open: Whether the connection stays open without further bytes instead of ending.
     """
 
     detail: str
@@ -531,7 +531,7 @@ CASES = {
 
 @contextmanager
 def failing(case: Case) -> Iterator[None]:
-    """Let every connection fail as a case says."""
+    """Make every connection fail as described by a case."""
     opened: list[socket.socket] = []
     wrap = vars(urllib3.connection)["ssl_wrap_socket"]
 
@@ -574,13 +574,13 @@ def worded(endpoint, case: Case) -> tuple[failures.Kind, str]:
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_a_failure_of_the_network_is_worded_by_its_most_specific_cause(endpoint, case):
+def test_a_network_failure_has_the_sentence_of_its_most_specific_cause(endpoint, case):
     kind, detail = worded(endpoint, case)
     assert (kind, detail[: len(case.detail)]) == (case.kind, case.detail)
 
 
 @pytest.mark.parametrize("row", range(len(client._NETWORK) - 1), ids=lambda row: str(client._NETWORK[row][:2]))
-def test_every_row_of_the_networks_table_decides_some_failure(endpoint, monkeypatch, row):
+def test_each_row_of_the_network_failures_table_is_needed(endpoint, monkeypatch, row):
     sentence = client._NETWORK[row][3]
     cases = [case for case in CASES.values() if sentence.startswith(case.detail)]
     monkeypatch.setattr(client, "_NETWORK", client._NETWORK[:row] + client._NETWORK[row + 1 :])
@@ -588,7 +588,7 @@ def test_every_row_of_the_networks_table_decides_some_failure(endpoint, monkeypa
     assert without != [(case.kind, sentence) for case in cases]
 
 
-def test_causes_that_go_in_circles_end():
+def test_exceptions_that_cause_each_other_are_handled():
     one, other = requests.ConnectionError("one"), requests.ConnectionError("other")
     one.__context__, other.__context__ = other, one
     assert client._network_failure(one, failures.Facts("a")).kind is failures.UNREACHABLE

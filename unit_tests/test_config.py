@@ -34,7 +34,7 @@ def parsed(**settings) -> Config:
 
 
 def refusal(**settings) -> str:
-    """Why these settings are refused, beside ones that are fine; ``None`` takes one of those away."""
+    """Add these settings to valid ones, ``None`` to remove one, and return the error message."""
     with pytest.raises(InvalidConfig) as caught:
         parsed(**settings)
     return str(caught.value)
@@ -45,7 +45,7 @@ def token(**claims) -> str:
 
 
 def ending(**ahead) -> tuple[str, datetime]:
-    """A token that expires this far from now, and when."""
+    """A token that expires after this time, and its expiry."""
     ends = (datetime.now(timezone.utc) + timedelta(**ahead)).replace(microsecond=0)
     return token(exp=int(ends.timestamp())), ends
 
@@ -64,7 +64,7 @@ def test_required_settings_alone_leave_the_defaults():
     )
 
 
-def test_every_setting_is_taken():
+def test_every_setting_is_parsed():
     settings = parsed(
         statuses=["past", "cancelled", "past"],
         agent_id=" g ",
@@ -77,7 +77,7 @@ def test_every_setting_is_taken():
     assert not parsed().skips
 
 
-def test_the_settings_as_the_connector_uses_them_are_the_same_settings_and_fit_the_spec():
+def test_normalised_settings_parse_to_the_same_settings_and_fit_the_spec():
     settings = parsed(access_token="Bearer t.o.k", org_ids=["a,b"], statuses=["past"], num_workers=2.0, agent_id=" ")
     assert Config.parse(settings.as_settings()) == settings
     assert Draft7Validator(connection_specification()).is_valid(settings.as_settings())
@@ -85,7 +85,7 @@ def test_the_settings_as_the_connector_uses_them_are_the_same_settings_and_fit_t
 
 
 @pytest.mark.parametrize("empty", [None, "", " \n"])
-def test_an_emptied_optional_setting_is_as_good_as_a_missing_one(empty):
+def test_an_empty_optional_setting_counts_as_missing(empty):
     names = connection_specification()["properties"].keys() - connection_specification()["required"]
     assert parsed(**dict.fromkeys(names, empty)) == parsed(statuses=[]) == parsed()
 
@@ -96,7 +96,7 @@ def test_spaces_and_bearer_around_a_pasted_token_are_removed(pasted):
 
 
 @pytest.mark.parametrize("accepted", ["abc", "a-b._~+/c==", "Bearerabc"])
-def test_a_token_may_hold_the_characters_of_a_header(accepted):
+def test_a_token_may_contain_any_character_allowed_in_a_header(accepted):
     assert parsed(access_token=accepted).access_token == accepted
 
 
@@ -104,7 +104,7 @@ def test_a_token_may_hold_the_characters_of_a_header(accepted):
     "pasted",
     ["s3cret\nlines", "s3cret words", 's3cr"et', "s3crët", "s3c\x00ret", "Bearer\nBearer s3cret", "s3=cret", "Bearer"],
 )
-def test_an_impossible_token_is_refused_without_being_shown(pasted):
+def test_an_invalid_token_is_refused_without_being_shown(pasted):
     assert refusal(access_token=pasted) == NOT_A_TOKEN
 
 
@@ -158,7 +158,7 @@ def test_an_encrypted_or_a_local_address_is_accepted(url, on_loopback):
         "api.ravan.ai",
     ],
 )
-def test_an_address_that_is_no_address_or_would_send_the_token_unencrypted_is_refused_without_being_shown(url):
+def test_an_invalid_or_unencrypted_address_is_refused_without_being_shown(url):
     assert refusal(api_url=url) == NOT_AN_ADDRESS
 
 
@@ -209,7 +209,7 @@ def test_an_address_that_is_no_address_or_would_send_the_token_unencrypted_is_re
         ({"api_url": 5}, "API URL (api_url) must be a text."),
     ],
 )
-def test_a_bad_setting_is_refused_by_title_and_key(settings, sentence):
+def test_an_invalid_setting_is_refused_with_title_and_key(settings, sentence):
     assert refusal(**settings) == sentence
 
 
@@ -243,7 +243,7 @@ def test_all_problems_are_reported_together_and_each_once():
         api_url="http://h",
         org_id="x",
     )
-    told = [
+    parts = [
         "Organization IDs (org_ids) holds text that can't be an organization ID: “b/c”.",
         "Booking Statuses (statuses) entry 2 can only be",
         "Concurrent Requests (num_workers) must be",
@@ -251,8 +251,8 @@ def test_all_problems_are_reported_together_and_each_once():
         NOT_AN_ADDRESS,
         "Unknown setting org_id; did you mean Organization IDs (org_ids)?",
     ]
-    assert [sentence.count(part) for part in told] == [1] * len(told)
-    assert sentence.endswith(f" {told[-1]}")
+    assert [sentence.count(part) for part in parts] == [1] * len(parts)
+    assert sentence.endswith(f" {parts[-1]}")
     assert "s3cret" not in sentence
 
 
@@ -299,7 +299,7 @@ def test_a_token_that_expires_within_a_week_is_a_caution(ahead):
     ["opaque", "a.b.c", token(), token(exp=253402300799), ending(days=7, hours=1)[0]],
     ids=["opaque", "no JWT", "no expiry", "the last second of the calendar", "a week"],
 )
-def test_a_token_that_lasts_or_does_not_say_is_no_caution(lasting):
+def test_a_token_with_a_late_or_no_expiry_is_no_caution(lasting):
     assert parsed(access_token=lasting).cautions == ()
 
 
@@ -314,7 +314,7 @@ def test_times_are_in_utc():
     "claim",
     [0, -1, 0.0, True, False, "soon", "1000000000", None, [], {}, 1e300, -1e18, float("nan"), float("inf"), 10**13],
 )
-def test_an_expiry_of_zero_or_of_nonsense_is_none(claim):
+def test_an_invalid_expiry_counts_as_none(claim):
     settings = parsed(access_token=jwt.api_jws.encode(json.dumps({"exp": claim}).encode(), "k" * 32))
     assert (settings.token_expires_at, settings.cautions) == (None, ())
 
@@ -325,7 +325,7 @@ def test_a_token_without_claims_has_no_expiry(payload):
 
 
 @pytest.mark.parametrize("length", range(4))
-def test_a_token_is_decoded_whatever_its_padding(length):
+def test_a_token_is_decoded_with_any_padding(length):
     assert token_expiry(token(exp=1000000000, sub="x" * length))
 
 
@@ -333,14 +333,14 @@ def test_sentences_name_a_setting_by_title_and_key():
     assert label("org_ids") == "Organization IDs (org_ids)"
 
 
-def test_foreign_text_is_put_on_one_line_and_cut():
+def test_quoted_text_is_put_on_one_line_and_shortened():
     assert one_line("bad\r\n\x1b[1mnow\u2028\ud800\x85" + "x" * 500, 20) == "bad [1mnow xxxxxxxx…"
     assert one_line("  a \t b ", 3) == "a b"
     assert one_line("abcd", 3) == "ab…"
 
 
 def test_settings_are_read_with_the_standard_library_alone():
-    """So a mistake is reported before the seconds that importing the CDK takes."""
+    """A mistake is reported without waiting for the import of the CDK, which takes seconds."""
     script = (
         "import sys; before = {*sys.modules}; import source_ravan_calcom.config; "
         "print(*{name.split('.')[0] for name in {*sys.modules} - before} - sys.stdlib_module_names)"
@@ -351,7 +351,7 @@ def test_settings_are_read_with_the_standard_library_alone():
 
 @pytest.fixture
 def written(tmp_path):
-    """Write a file; returns its path."""
+    """Return a function that writes a file and returns its path."""
 
     def write(content: str | bytes):
         file = tmp_path / "config.json"
@@ -392,7 +392,7 @@ def test_a_file_is_read_with_and_without_a_byte_order_mark(encoding, written):
         ('{"a": 1}\n}', 2, 1, "Extra data"),
     ],
 )
-def test_a_mistake_in_json_is_named_where_it_is(content, line, column, mistake, written):
+def test_a_mistake_in_json_is_named_with_its_line_and_column(content, line, column, mistake, written):
     file = written(content)
     assert unreadable(file) == (
         f"The configuration file {file} is not valid JSON: {mistake} at line {line}, column {column}."
@@ -400,12 +400,12 @@ def test_a_mistake_in_json_is_named_where_it_is(content, line, column, mistake, 
 
 
 @pytest.mark.parametrize("content", [b'{"a": "\xff"}', b"[" * 100_000, b"[" + b"9" * 5_000 + b"]"])
-def test_content_that_the_parser_can_not_place_is_refused(content, written):
+def test_invalid_content_without_a_position_is_refused(content, written):
     file = written(content)
     assert unreadable(file) == f"The configuration file {file} is not valid JSON in UTF-8."
 
 
-def test_a_refused_file_is_not_repeated(written):
+def test_the_content_of_a_refused_file_is_not_quoted(written):
     assert "s3cret" not in unreadable(written('{"access_token": "s3cret" "org_ids": []}'))
 
 
@@ -418,7 +418,7 @@ def test_a_directory_in_place_of_a_file_is_named(tmp_path):
     assert unreadable(tmp_path, "state") == f"The state file {tmp_path} can't be read: Is a directory."
 
 
-def test_a_file_without_read_permission_is_refused_with_the_user_id_that_needs_it(written):
+def test_an_unreadable_file_is_refused_with_the_user_id_that_needs_permission(written):
     file, user = written("{}"), os.geteuid()
     file.chmod(0)
     os.seteuid(user or 1000)  # root may read everything

@@ -1,4 +1,4 @@
-"""No claim is ever false, no gap is claimed where nothing was lost, and what changes nothing moves no claim."""
+"""Tests that no claim is false, that no gap is reported without a cause, and that harmless changes affect no claim."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_no_claim_is_ever_false(rng, steps):
         crash = crashes and number % 3 == 1
         claim = world.sync(crashes=crash)
         if not crash:
-            assert world.lies(claim) == []
+            assert world.false_statements(claim) == []
         world.live(timedelta(minutes=minutes))
 
 
@@ -66,7 +66,7 @@ def test_no_claim_is_ever_false(rng, steps):
     rng=st.randoms(use_true_random=False),
     steps=st.lists(st.tuples(st.sampled_from([*QUIET]), st.sampled_from([0, 5, 60])), min_size=2, max_size=5),
 )
-def test_what_changes_nothing_moves_no_claim(rng, steps):
+def test_harmless_changes_affect_no_claim(rng, steps):
     world = World(rng.getrandbits(32), rng.choice([3, 30, 50, 90, 300]), per_day=0, cap=50, habits=CALM)
     first = world.sync()
     for situation, minutes in steps:
@@ -79,7 +79,7 @@ def test_what_changes_nothing_moves_no_claim(rng, steps):
 
 @settings(deadline=None, max_examples=25)
 @given(rng=st.randoms(use_true_random=False), intervals=st.lists(st.sampled_from(INTERVALS), min_size=2, max_size=5))
-def test_no_gap_is_claimed_where_every_window_reaches_back(rng, intervals):
+def test_no_gap_opens_if_every_window_reaches_back_to_the_last_sync(rng, intervals):
     world = World(rng.getrandbits(32), rng.choice([20, 100, 300]), rng.choice([5, 60, 150]), cap=50, habits=BUSY)
     for minutes in intervals:
         before, claim = world.seen, world.sync()
@@ -100,7 +100,7 @@ def test_no_gap_is_claimed_where_every_window_reaches_back(rng, intervals):
         ("2026-05-01", 900, "unknown"),
     ],
 )
-def test_what_a_healthy_and_an_odd_api_lead_to(version, history, expected):
+def test_the_coverage_of_each_api_version(version, history, expected):
     world = World(7, history, per_day=10, version=version)
     for _ in range(3):
         assert world.sync().coverage == expected
@@ -108,7 +108,7 @@ def test_what_a_healthy_and_an_odd_api_lead_to(version, history, expected):
     assert world.gaps == 0
 
 
-def test_a_busy_account_read_every_hour_keeps_what_it_covered():
+def test_a_busy_account_read_every_hour_keeps_its_coverage():
     world = World(3, 500, per_day=100, habits=Habits(lead_days=2))
     first = world.sync()
     for _ in range(12):
@@ -118,7 +118,7 @@ def test_a_busy_account_read_every_hour_keeps_what_it_covered():
     assert first.is_first
 
 
-# What was found: an account that shows more, other, or less than before.
+# Situations that were found: an account that shows more, different or fewer bookings than before.
 
 
 def host(number: int, seed: int = 1) -> World:
@@ -128,7 +128,7 @@ def host(number: int, seed: int = 1) -> World:
 
 
 def settled(world: World) -> Claim:
-    """The claim of a second sync, in which nothing had changed."""
+    """Sync twice without changes, and return the claim of the second sync."""
     world.sync()
     world.live(timedelta(hours=1))
     return world.sync()
@@ -136,7 +136,7 @@ def settled(world: World) -> Claim:
 
 @pytest.mark.parametrize("of_its_own", [150, 600])
 @pytest.mark.parametrize(("statuses", "last_day"), [((), 20), (("accepted",), 20), (("accepted",), 0), (DEAD, -1)])
-def test_a_host_who_becomes_team_admin_is_covered_anew(of_its_own, statuses, last_day):
+def test_coverage_begins_anew_if_a_host_becomes_team_admin(of_its_own, statuses, last_day):
     world = host(of_its_own)
     before = settled(world)
     world.live(timedelta(hours=1))
@@ -144,19 +144,19 @@ def test_a_host_who_becomes_team_admin_is_covered_anew(of_its_own, statuses, las
     claim = world.sync()
     assert (claim.coverage, claim.reason, claim.is_first, claim.gap) == ("partial", OLDER, True, None)
     assert claim.covered_from > (before.covered_from or START - timedelta(days=90))
-    assert world.lies(claim) == []
+    assert world.false_statements(claim) == []
     world.live(timedelta(hours=1))
     after = world.sync()
-    assert (after.covered_from, after.reason) == (claim.covered_from, ""), "it is told once"
+    assert (after.covered_from, after.reason) == (claim.covered_from, ""), "it is reported once"
 
 
-def test_more_bookings_ahead_disturb_no_claim():
+def test_more_future_bookings_affect_no_claim():
     world = host(600)
     before = settled(world)
     world.life.mixed(500, 1, 20, ("accepted",))
     claim = world.sync()
     assert (claim.covered_from, claim.reason) == (before.covered_from, "")
-    assert world.lies(claim) == []
+    assert world.false_statements(claim) == []
 
 
 def test_an_import_of_past_bookings_begins_coverage_anew():
@@ -165,11 +165,11 @@ def test_an_import_of_past_bookings_begins_coverage_anew():
     world.life.mixed(400, -90, -1, ("accepted",))
     claim = world.sync()
     assert (claim.reason, claim.is_first) == (OLDER, True)
-    assert world.lies(claim) == []
+    assert world.false_statements(claim) == []
 
 
 @pytest.mark.parametrize("shared", [0, 1, 5])
-def test_another_account_begins_coverage_anew_and_so_does_the_first_one_when_it_is_back(shared):
+def test_coverage_begins_anew_for_another_account_and_again_for_the_first_one(shared):
     world = host(900)
     settled(world)
     first, other = world.account, host(1_800, seed=2).account
@@ -179,15 +179,15 @@ def test_another_account_begins_coverage_anew_and_so_does_the_first_one_when_it_
         world.connect(account)
         world.live(timedelta(hours=1))
         claim = world.sync()
-        if claim.coverage == "unknown":  # so many bookings are missing that it may have been a passing failure
+        if claim.coverage == "unknown":  # many bookings are missing, possibly because of a temporary failure
             assert claim.reason == FEWER
             claim = world.sync()
         assert (claim.coverage, claim.is_first, claim.gap) == ("partial", True, None)
         assert claim.reason in (EXCHANGED, FEWER)
-        assert world.lies(claim) == []
+        assert world.false_statements(claim) == []
 
 
-def test_a_small_account_in_the_place_of_another_is_believed_the_second_time():
+def test_coverage_of_a_smaller_account_is_unknown_once_then_begins_anew():
     world = host(150)
     settled(world)
     world.connect(host(120, seed=2).account)
@@ -195,11 +195,11 @@ def test_a_small_account_in_the_place_of_another_is_believed_the_second_time():
     assert (claim.coverage, claim.reason, claim.is_first) == ("unknown", FEWER, False)
     again = world.sync()
     assert (again.coverage, again.reason, again.is_first) == ("complete", FEWER, True)
-    assert world.lies(again) == []
+    assert world.false_statements(again) == []
     assert world.sync().reason == ""
 
 
-def test_bookings_that_were_missing_once_disturb_no_later_claim():
+def test_bookings_that_were_missing_once_affect_no_later_claim():
     world = host(900)
     before = settled(world)
     world.account.short.update({"past": 30, "cancelled": 30})
@@ -211,29 +211,29 @@ def test_bookings_that_were_missing_once_disturb_no_later_claim():
 
 @pytest.mark.parametrize("rows", [0, 30, 120])
 @pytest.mark.parametrize("size", [180, 655])
-def test_a_short_unfiltered_response_is_found_out_by_what_was_seen_before(rows, size):
+def test_a_short_unfiltered_response_is_detected_by_remembered_bookings(rows, size):
     world = host(size)
     before = settled(world)
     world.account.short[None] = rows
     world.live(timedelta(hours=1))
     claim = world.sync()
     assert (claim.coverage, claim.covered_from) == (before.coverage, before.covered_from)
-    assert world.lies(claim) == []
+    assert world.false_statements(claim) == []
 
 
 @pytest.mark.parametrize(("cap", "lost"), [(200, 1), (200, 4), (101, 0), (99, 0), (100, 1), (100, 4), (50, 1)])
-def test_a_page_that_lacks_a_few_rows_or_has_one_more_is_a_cut_one(cap, lost):
+def test_a_page_with_a_few_rows_fewer_or_one_more_than_the_cap_counts_as_cut(cap, lost):
     world = host(1_000)
     world.cap = cap
     oldest = world.account.shown(None, START, cap)
     world.account.lost = {(None, booking.uid) for booking in oldest[5 : 5 + lost]}
     claim = world.sync()
     assert claim.coverage == "partial"
-    assert world.lies(claim) == []
+    assert world.false_statements(claim) == []
     world.account.lost.clear()
     claim = world.sync()
-    assert claim.coverage == "partial", "when the page is whole again, too"
-    assert world.lies(claim) == []
+    assert claim.coverage == "partial", "also when the page is complete again"
+    assert world.false_statements(claim) == []
 
 
 @pytest.mark.parametrize("status", ["upcoming", "past", "cancelled"])
@@ -244,12 +244,12 @@ def test_a_cut_window_that_lacks_a_row_bounds_the_claim(status):
     world.account.lost = {(status, world.account.shown(status, START, 200)[7].uid)}
     claim = world.sync()
     assert (claim.covered_from is not None, claim.covered_until is not None) == (True, True)
-    assert world.lies(claim) == []
+    assert world.false_statements(claim) == []
 
 
 @pytest.mark.parametrize("end", ["0001-01-01T00:00:00Z", "1970-01-01T00:00:00Z", "0001-01-01 00:00:00 +0000 UTC"])
 @pytest.mark.parametrize("timeless", [1, 2, 10])
-def test_a_missing_time_does_not_prove_that_a_filter_was_honoured(end, timeless, monkeypatch):
+def test_a_missing_end_time_does_not_prove_that_the_api_filters(end, timeless, monkeypatch):
     world = World(5, 500, 0, version="2024-04-15", habits=CALM)
     world.life.mixed(40, 1, 20, ("accepted",))
     world.account.timeless = {each.uid for each in world.account.shown(None, START, 200)[:timeless]}
@@ -263,7 +263,7 @@ def test_a_missing_time_does_not_prove_that_a_filter_was_honoured(end, timeless,
     assert world.sync().coverage == "unknown"
 
 
-def test_a_new_field_sends_all_rows_again_and_disturbs_no_claim():
+def test_a_new_field_sends_all_rows_again_and_affects_no_claim():
     world = host(600)
     before = settled(world)
     world.account.fields["is_new"] = None
@@ -274,7 +274,7 @@ def test_a_new_field_sends_all_rows_again_and_disturbs_no_claim():
     assert (claim.covered_from, claim.reason, claim.is_first) == (before.covered_from, "", False)
 
 
-def test_the_order_in_which_statuses_are_listed_does_not_matter():
+def test_the_order_of_chosen_statuses_does_not_matter():
     world = host(900)
     world.statuses = ("cancelled", "upcoming")
     before = settled(world)
@@ -285,7 +285,7 @@ def test_the_order_in_which_statuses_are_listed_does_not_matter():
     assert (world.sync().reason, world.sync().reason) == (STATUSES, "")
 
 
-def test_the_latest_gap_is_remembered_with_when_it_was_found():
+def test_the_latest_gap_and_the_time_of_its_detection_are_remembered():
     world = World(9, 300, 0, cap=50, habits=CALM)
     settled(world)
     assert world.seen.gap is None
@@ -300,7 +300,7 @@ def test_the_latest_gap_is_remembered_with_when_it_was_found():
     assert world.seen.gap == (*opened.gap, found_at)
     world.state = {}
     world.sync()
-    assert world.seen.gap is None, "a full refresh and a lost state forget it"
+    assert world.seen.gap is None, "it is lost with the state"
 
 
 # The steps of a claim.
@@ -322,18 +322,18 @@ def claim_of(made: Account, statuses: Iterable[str] = ()) -> Claim:
     return coverage.claim(read(made, START, statuses), [*statuses], None)
 
 
-def test_an_empty_account_proves_nothing_and_contradicts_nothing():
+def test_coverage_of_an_empty_account_is_unknown_without_a_doubt():
     claim = claim_of(account())
     assert (claim.coverage, claim.doubts, claim.kept) == ("unknown", (), None)
 
 
-def test_an_empty_past_beside_bookings_ahead_proves_that_the_filter_works():
+def test_an_empty_past_window_and_three_future_bookings_prove_that_the_api_filters():
     ahead = [booking(number, 5 + number) for number in range(3)]
     assert claim_of(account(*ahead)).coverage == "complete"
-    assert claim_of(account(*ahead[:2])).coverage == "unknown", "two may have been over a moment later"
+    assert claim_of(account(*ahead[:2])).coverage == "unknown", "two may have ended since"
 
 
-def test_a_past_of_nothing_but_past_bookings_proves_that_the_filter_works():
+def test_a_past_window_with_only_past_bookings_proves_that_the_api_filters():
     assert claim_of(account(booking(1, 5), booking(2, -5))).coverage == "complete"
 
 
@@ -349,13 +349,13 @@ def hours(*numbers: float) -> list[datetime]:
 
 
 @pytest.mark.parametrize(("over", "proves"), [(0, False), (2, False), (3, True)])
-def test_more_than_a_few_rows_that_are_over_prove_more_than_upcoming(over, proves):
+def test_three_past_bookings_prove_more_than_upcoming(over, proves):
     rows = rows_of(hours(1, 2, 3, 4)) + rows_of(hours(*range(-5, -5 + over)))
     assert look(rows, EVERYTHING, START, NOTHING).proves_more_than_upcoming is proves
 
 
 @pytest.mark.parametrize(("dead", "proves"), [(2, False), (3, True)])
-def test_more_than_a_few_dead_rows_prove_more_than_upcoming(dead, proves):
+def test_three_rejected_bookings_prove_more_than_upcoming(dead, proves):
     rows = rows_of(hours(*range(1, dead + 1)), status="rejected")
     assert look(rows, EVERYTHING, START, NOTHING).proves_more_than_upcoming is proves
 
@@ -373,12 +373,12 @@ def test_more_than_a_few_dead_rows_prove_more_than_upcoming(dead, proves):
         ("soon", "2026-06-01T11:00:00Z", False),
     ],
 )
-def test_a_row_counts_as_over_only_with_times_that_a_booking_can_have(start, end, is_over):
+def test_a_row_counts_as_past_only_with_plausible_times(start, end, is_over):
     row = {"id": "1", "status": "accepted", "start_time": start, "end_time": end}
     assert look([row], EVERYTHING, START, NOTHING).proves_more_than_upcoming is is_over
 
 
-def test_upcoming_alone_needs_no_proof_that_filters_work():
+def test_upcoming_alone_needs_no_proof_that_the_api_filters():
     ahead = [booking(number, 5 + number) for number in range(2)]
     claim = claim_of(account(*ahead), ("upcoming",))
     assert (claim.coverage, claim.covered_from, claim.covered_until) == ("filtered", None, None)
@@ -407,12 +407,12 @@ PAST, AHEAD, CANCELLED = BY_STATUS["past"], BY_STATUS["upcoming"], BY_STATUS["ca
         (EVERYTHING, -9, "accepted", False),
     ],
 )
-def test_which_rows_belong_in_a_window(window, hours_ahead, status, contradicts):
+def test_a_row_contradicts_a_window_by_its_time_or_status(window, hours_ahead, status, contradicts):
     [row] = rows_of(hours(hours_ahead), status=status)
     assert window.contradicts(row, START) is contradicts
 
 
-def test_a_row_without_an_end_is_no_evidence():
+def test_a_row_without_a_valid_end_contradicts_the_past_window():
     assert PAST.contradicts({"status": "accepted", "end_time": "soon"}, START)
 
 
@@ -420,7 +420,7 @@ def test_a_row_without_an_end_is_no_evidence():
     ("odd", "rows", "doubtful"),
     [(1, 1, True), (1, 2, False), (2, 3, True), (2, 4, False), (2, 60, False), (3, 60, True)],
 )
-def test_a_row_or_two_and_half_of_a_few_may_contradict_a_window(odd, rows, doubtful):
+def test_a_window_is_doubted_if_over_two_or_over_half_of_its_rows_contradict_it(odd, rows, doubtful):
     made = rows_of(hours(*range(-rows, 0)))
     for row in made[:odd]:
         row["status"] = "cancelled"
@@ -441,22 +441,22 @@ def test_a_row_or_two_and_half_of_a_few_may_contradict_a_window(odd, rows, doubt
         ([-2, -1, -4, -3, -6, -5, *range(-7, -51, -1)], "not in the order"),
     ],
 )
-def test_a_cut_window_must_show_its_order(starts, disorder):
+def test_a_cut_window_is_doubted_unless_its_rows_are_in_order(starts, disorder):
     evidence = look(rows_of(hours(*starts)), PAST, START, NOTHING)
     assert disorder in evidence.disorder
     assert bool(evidence.disorder) == bool(disorder)
     assert evidence.last_start == START + timedelta(hours=starts[-1])
-    assert look(rows_of(hours(*starts[:40])), PAST, START, NOTHING).disorder == "", "one that is whole needs no order"
+    assert look(rows_of(hours(*starts[:40])), PAST, START, NOTHING).disorder == "", "a complete window needs no order"
 
 
-def test_the_order_of_a_window_that_looks_ahead_is_the_other_one():
+def test_a_forward_window_must_have_ascending_starts():
     rows = rows_of(hours(*(1 + number // 3 for number in range(50))))
     found = [bool(look(each, AHEAD, START, NOTHING).disorder) for each in (rows, rows[::-1])]
     assert found == [False, True]
 
 
 @pytest.mark.parametrize(("unreadable", "disorder"), [(2, ""), (3, "can't be read")])
-def test_a_start_or_two_may_be_unreadable(unreadable, disorder):
+def test_up_to_two_starts_may_be_unreadable_but_not_the_last_one(unreadable, disorder):
     rows = rows_of(hours(*range(-1, -51, -1)))
     for row in rows[:unreadable]:
         row["start_time"] = "yesterday"
@@ -468,7 +468,7 @@ def test_a_start_or_two_may_be_unreadable(unreadable, disorder):
 
 
 def cut(at: float, **fields) -> Evidence:
-    """The evidence of a cut window whose last row starts so many hours from now."""
+    """The evidence of a cut window whose last row starts this many hours from now."""
     return Evidence(200, last_start=START + timedelta(hours=at), proves_more_than_upcoming=True, **fields)
 
 
@@ -490,7 +490,7 @@ def claimed(evidence, before: Covered | None = None, statuses=(), refused=(), be
     return coverage.claim(bookings, statuses, Seen(b"", START, before, **seen) if before else None)
 
 
-def test_the_stretch_is_bounded_by_the_nearest_cut_windows():
+def test_the_covered_period_is_bounded_by_the_nearest_cut_windows():
     evidence = {
         None: cut(-900),
         "past": cut(-50),
@@ -516,7 +516,7 @@ def test_the_stretch_is_bounded_by_the_nearest_cut_windows():
         (-9, -8, False, ("past", "cancelled")),
     ],
 )
-def test_coverage_goes_on_or_a_gap_opens(past, cancelled, goes_on, causes):
+def test_a_gap_opens_if_a_cut_window_does_not_reach_the_last_sync(past, cancelled, goes_on, causes):
     claim = claimed({"past": cut(past, known=50), "cancelled": cut(cancelled)}, BEFORE)
     back = START + timedelta(hours=max(past, cancelled))
     assert claim.covered_from == (BEFORE.covered_from if goes_on else back)
@@ -529,7 +529,7 @@ def test_coverage_goes_on_or_a_gap_opens(past, cancelled, goes_on, causes):
     ("known", "unknown", "reason"),
     [(3, 0, ""), (3, 2, ""), (50, 3, OLDER), (3, 90, OLDER), (2, 0, EXCHANGED), (0, 90, EXCHANGED)],
 )
-def test_an_earlier_claim_needs_the_bookings_that_were_over_then_and_no_others(known, unknown, reason):
+def test_coverage_begins_anew_if_known_bookings_are_missing_or_unknown_ones_appear(known, unknown, reason):
     claim = claimed({"past": cut(-20, known=known, unknown=unknown), "cancelled": WHOLE}, BEFORE)
     assert claim.reason == reason
     assert claim.is_first is bool(reason)
@@ -537,19 +537,19 @@ def test_an_earlier_claim_needs_the_bookings_that_were_over_then_and_no_others(k
     assert claim.gap is None
 
 
-def test_what_the_windows_show_by_themselves_needs_no_earlier_claim():
+def test_windows_that_reach_further_back_need_no_earlier_claim():
     claim = claimed({"past": cut(-24 * 40), "cancelled": cut(-24 * 31, unknown=90)}, BEFORE)
     assert (claim.covered_from, claim.reason, claim.is_first) == (START - timedelta(days=31), "", False)
 
 
 @pytest.mark.parametrize(("missing", "is_null"), [(0, True), (1, False), (2, False)])
-def test_a_bound_is_lost_only_where_all_that_was_seen_is_there(missing, is_null):
+def test_coverage_becomes_complete_only_if_no_known_booking_is_missing(missing, is_null):
     claim = claimed({"past": WHOLE, "cancelled": WHOLE}, BEFORE, missing=missing)
     assert claim.covered_from == (None if is_null else BEFORE.covered_from)
     assert claim.coverage == ("complete" if is_null else "partial")
 
 
-def test_missing_bookings_leave_coverage_unknown_once():
+def test_coverage_is_unknown_once_after_bookings_are_missing_then_begins_anew():
     evidence = {"past": WHOLE, "cancelled": WHOLE}
     claim = claimed(evidence, BEFORE, missing=3)
     assert (claim.coverage, claim.reason, claim.kept) == ("unknown", FEWER, BEFORE)
@@ -557,13 +557,13 @@ def test_missing_bookings_leave_coverage_unknown_once():
     assert (claim.coverage, claim.reason, claim.is_first) == ("complete", FEWER, True)
 
 
-def test_windows_that_lack_what_the_unfiltered_response_shows_prove_nothing():
+def test_coverage_is_unknown_if_windows_lack_bookings_of_the_unfiltered_response():
     claim = claimed({None: WHOLE, "past": WHOLE, "cancelled": WHOLE}, is_torn=True)
     assert claim.coverage == "unknown"
     assert claim.doubts == ("unfiltered: it shows bookings that no window shows",)
 
 
-def test_a_gap_that_was_told_before_is_no_new_one():
+def test_a_gap_that_was_reported_before_is_not_reported_again():
     ahead = START + timedelta(hours=100)
     before = Covered(BEFORE.read_at, ahead)
     claim = claimed({"past": WHOLE, "cancelled": cut(100)}, before)
@@ -573,12 +573,12 @@ def test_a_gap_that_was_told_before_is_no_new_one():
     assert claim.causes == ("cancelled",)
 
 
-def test_an_account_that_is_whole_again_is_complete_from_the_beginning():
+def test_coverage_is_complete_again_once_no_window_is_cut():
     claim = claimed({None: WHOLE}, BEFORE)
     assert (claim.coverage, claim.covered_from, claim.gap) == ("complete", None, None)
 
 
-def test_other_statuses_than_last_time_begin_anew():
+def test_coverage_begins_anew_if_the_chosen_statuses_change():
     before = Covered(BEFORE.read_at, BEFORE.covered_from, ("cancelled",))
     evidence = {"cancelled": cut(-20, known=50), "upcoming": WHOLE}
     assert claimed(evidence, before, ("cancelled",)).covered_from == BEFORE.covered_from
@@ -587,8 +587,8 @@ def test_other_statuses_than_last_time_begin_anew():
     assert (claim.is_first, claim.reason) == (True, STATUSES)
 
 
-def test_a_last_sync_that_was_in_the_future_begins_anew():
-    """By a clock that was wrong then or is wrong now: a gap could not be told from none."""
+def test_coverage_begins_anew_if_the_last_sync_is_in_the_future():
+    """One of the clocks was wrong, so it is unknown whether a gap opened."""
     evidence = {"past": cut(-20, known=50), "upcoming": WHOLE}
     claim = claimed(evidence, Covered(START + timedelta(days=60), None))
     assert (claim.coverage, claim.covered_from) == ("partial", START - timedelta(hours=20))
@@ -602,13 +602,13 @@ def test_a_state_of_an_earlier_version_begins_coverage_anew():
 
 
 @pytest.mark.parametrize("now", [datetime.min, datetime.max])
-def test_no_clock_is_too_odd_to_look_by(now):
+def test_windows_are_examined_at_the_extreme_times_of_the_calendar(now):
     rows = rows_of(hours(*range(50)))
     for window in (*WINDOWS, EVERYTHING):
         assert look(rows, window, now.replace(tzinfo=timezone.utc), NOTHING).rows == 50
 
 
-def test_a_last_start_at_the_beginning_of_time_bounds_the_claim():
+def test_a_last_start_at_the_minimum_time_bounds_the_claim():
     dawn = datetime.min.replace(tzinfo=timezone.utc)
     claim = claimed({"past": WHOLE, "upcoming": Evidence(200, last_start=dawn)})
     assert claim.covered_until == dawn
@@ -625,7 +625,7 @@ def test_a_last_start_at_the_beginning_of_time_bounds_the_claim():
         (("past", "upcoming", "recurring", "unconfirmed"), False, True),
     ],
 )
-def test_the_past_does_not_go_on_where_ongoing_bookings_were_hidden(statuses, shows_pending, goes_on):
+def test_coverage_begins_anew_if_the_chosen_statuses_hide_ongoing_bookings(statuses, shows_pending, goes_on):
     before = Covered(BEFORE.read_at, BEFORE.covered_from, statuses)
     evidence = {**dict.fromkeys(statuses, WHOLE), "past": cut(-20, known=50)}
     claim = claimed(evidence, before, statuses, shows_pending=shows_pending)
@@ -650,17 +650,17 @@ def test_a_refused_window_leaves_coverage_unknown_and_keeps_the_earlier_claim():
 
 
 @pytest.mark.parametrize(("unknown", "missing"), [(3, 0), (0, 3)])
-def test_an_earlier_claim_is_not_kept_through_a_response_of_another_account(unknown, missing):
+def test_an_earlier_claim_is_dropped_if_bookings_contradict_it_while_coverage_is_unknown(unknown, missing):
     evidence = {"past": cut(-20, known=50, unknown=unknown), "cancelled": WHOLE}
     assert claimed(evidence, BEFORE, refused=["recurring"], missing=missing).kept is None
 
 
-def test_each_reason_is_a_phrase_of_its_own():
+def test_the_reasons_are_distinct_phrases_without_a_full_stop():
     assert len({*REASONS}) == len(REASONS)
     assert all(reason[-1].isalpha() for reason in REASONS)
 
 
-def test_an_old_state_tells_contents_and_not_bookings():
+def test_an_old_state_identifies_contents_but_not_bookings():
     rows = rows_of(hours(1))
     recalled = Recalled(Seen(packed([fingerprint(rows[0])]), is_old=True))
     assert (recalled.count, recalled.uids, recalled.covered) == (1, frozenset(), None)

@@ -1,4 +1,4 @@
-"""The pages that users read agree with the code."""
+"""Tests that the documentation matches the code."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def headings(page: str) -> list[str]:
 
 
 def table_after(page: str, heading: str) -> list[list[str]]:
-    """The cells of the first table after a line that begins so, without its heading."""
+    """The cells of the first table after a line with this beginning, without the header."""
     lines = page[page.index(heading) :].splitlines()
     start = next(number for number, line in enumerate(lines) if line.startswith("|---"))
     rows = []
@@ -58,17 +58,17 @@ def table_after(page: str, heading: str) -> list[list[str]]:
 
 
 def anchor(heading: str) -> str:
-    """The anchor that a heading gets: its words in lower case, joined by hyphens."""
+    """The anchor of a heading: its words in lower case, joined by hyphens."""
     return re.sub(r"[^\w\- ]", "", heading.lstrip("# ").lower()).replace(" ", "-")
 
 
-def test_the_headers_come_in_airbytes_order():
+def test_the_headers_are_in_airbytes_order():
     found = [heading for heading in headings(PAGE) if heading in HEADERS]
     assert found == HEADERS
 
 
 @pytest.mark.parametrize("tag", ["<HideInUI>", "</HideInUI>", '<FieldAnchor field="', "</FieldAnchor>"])
-def test_the_tags_that_the_ui_needs_are_there(tag):
+def test_the_page_has_the_tags_that_the_ui_needs(tag):
     assert PAGE.count(tag) == 1
 
 
@@ -77,7 +77,7 @@ def test_every_field_anchor_is_a_setting():
     assert set(fields.split(",")) <= set(connection_specification()["properties"])
 
 
-def test_the_settings_table_is_the_spec():
+def test_the_settings_table_matches_the_spec():
     specification = connection_specification()
     rows = {cells[1].strip("`"): cells for cells in table_after(PAGE, "| Setting | Name |")}
     assert list(rows) == list(specification["properties"])
@@ -107,7 +107,7 @@ def test_the_views_of_sql_md_have_every_column(name):
 
 
 @pytest.mark.parametrize("name", ["appointments", "organizations"])
-def test_the_columns_are_the_schema(name):
+def test_the_tables_of_columns_match_the_schemas(name):
     schema = schema_of(name)
     rows = table_after(PAGE, f"### `{name}`")
     assert [cells[0].strip("`") for cells in rows] == list(schema["properties"])
@@ -140,7 +140,9 @@ def test_the_troubleshooting_table_lists_every_kind_in_the_order_of_kinds():
     kinds = [kind.name for kind in KINDS]
     without = [name for name in kinds if name not in TROUBLESHOOTING]
     assert without == [], "add a row for each to the troubleshooting table of docs/ravan-calcom.md"
-    assert [*TROUBLESHOOTING] == kinds, "docs/ravan-calcom.md: the rows are those of KINDS in ravan/failures.py"
+    assert [*TROUBLESHOOTING] == kinds, (
+        "docs/ravan-calcom.md: the rows must be those of KINDS in ravan/failures.py, in order"
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
@@ -150,10 +152,12 @@ def test_the_troubleshooting_table_has_the_sentence_of_the_kind(kind):
     assert sentence == kind.sentence.format(**fields), (
         f"docs/ravan-calcom.md, troubleshooting, row {kind.name}: the second cell is the sentence of the code"
     )
-    assert why.endswith(".") and remedy.endswith("."), f"docs/ravan-calcom.md, row {kind.name}: why, and what to do"
+    assert why.endswith(".") and remedy.endswith("."), (
+        f"docs/ravan-calcom.md, row {kind.name}: the third cell gives the cause and the remedy"
+    )
 
 
-def test_the_table_of_private_ground_names_each_file_that_stands_on_it_and_has_five_rows_at_most():
+def test_the_table_of_internals_names_each_file_that_uses_them_and_has_at_most_five_rows():
     rows = table_after((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), "| theirs |")
     assert 1 <= len(rows) <= 5
     for cells in rows:
@@ -173,7 +177,7 @@ def test_the_map_names_every_module():
     assert sorted(named - modules) == []
 
 
-def test_behaviours_are_numbered_and_say_why():
+def test_behaviours_are_numbered_and_give_a_reason():
     behaviours = re.findall(
         r"^(\d+)\. (.*?)(?=^\d+\. |\Z)", (ROOT / "BEHAVIOR.md").read_text(), re.MULTILINE | re.DOTALL
     )

@@ -1,4 +1,4 @@
-"""The kinds of failure, their sentences, and that everything that has to know a kind does."""
+"""Tests of the kinds of failure and their sentences, and that each kind is complete."""
 
 from __future__ import annotations
 
@@ -15,40 +15,40 @@ from source_ravan_calcom.ravan.failures import KINDS, Facts, Kind, OrganizationF
 CONFIG, SYSTEM, TRANSIENT = failures.CONFIG, failures.SYSTEM, failures.TRANSIENT
 
 MADE_ELSEWHERE = {
-    failures.TOKEN_EXPIRED: "ravan/client.py makes it of a refused token that has expired",
-    failures.TOKEN_REFUSED_HERE: "report.py makes it of a refused token that was accepted for others",
-    failures.UNEXPECTED: "workers.py makes it of an error that no table foresees",
-    failures.NOT_JSON: "ravan/responses.py makes it of a body that is not JSON",
-    failures.WRONG_SHAPE: "ravan/responses.py makes it of JSON in another shape",
-    failures.OTHER_TENANT: "ravan/responses.py makes it of another organization's rows",
+    failures.TOKEN_EXPIRED: "ravan/client.py: a refused token that has expired",
+    failures.TOKEN_REFUSED_HERE: "report.py: a refused token that was accepted for other organizations",
+    failures.UNEXPECTED: "workers.py: an error that is in no table",
+    failures.NOT_JSON: "ravan/responses.py: a body that is not JSON",
+    failures.WRONG_SHAPE: "ravan/responses.py: JSON of another shape",
+    failures.OTHER_TENANT: "ravan/responses.py: another organization's rows",
 }
-"""The kinds that no table leads to, and what does."""
+"""The kinds that are in no table, and their causes."""
 
 WITHOUT_FAULT = {
-    "token_refused": "it ends a whole sync, and has tests of its own",
+    "token_refused": "it ends the whole sync, and has its own tests",
     "token_expired": "the token decides, not the response",
     "token_refused_here": "the order of the responses decides",
-    "rate_limited": "it ends a whole sync, and has tests of its own",
+    "rate_limited": "it ends the whole sync, and has its own tests",
     "network_settings": "the connection fails, so there is no response",
-    "unforeseen": "no response causes it on purpose",
+    "unforeseen": "no known response causes it",
 }
-"""The kinds that no fault of the sandbox's causes in one organization, and why."""
+"""The kinds that no fault of the sandbox causes in one organization, and the reasons."""
 
 
 def is_decided_by_its_body(fault: Fault) -> bool:
-    """Whether the response itself decides, and not how it arrives, which the integration tests try."""
-    return fault.manner == "answer" and "Content-Encoding" not in fault.headers
+    """Whether the kind depends on the response only, not on its transfer, which the integration tests cover."""
+    return fault.manner == "response" and "Content-Encoding" not in fault.headers
 
 
 def test_every_kind_of_the_module_is_in_kinds_once():
     of_the_module = {name: each for name, each in vars(failures).items() if isinstance(each, Kind)}
     missing = [name for name, kind in of_the_module.items() if kind not in KINDS]
-    assert missing == [], "add them to KINDS in ravan/failures.py, by how much a person can do about them"
+    assert missing == [], "add them to KINDS in ravan/failures.py, ordered by how much a user can do about them"
     assert len(KINDS) == len(of_the_module)
     assert len({kind.name for kind in KINDS}) == len({kind.label for kind in KINDS}) == len(KINDS)
 
 
-def test_kinds_are_ordered_by_who_acts():
+def test_kinds_are_ordered_with_the_most_actionable_first():
     types = [kind.failure_type for kind in KINDS]
     assert types == sorted(types, key=[CONFIG, SYSTEM, TRANSIENT].index), "KINDS: the most actionable first"
 
@@ -79,12 +79,12 @@ def test_every_fault_of_the_sandbox_is_in_the_fault_matrix():
 
 
 @pytest.mark.parametrize("name", faults.LASTING)
-def test_every_line_of_the_fault_matrix_is_as_its_kind_says(name):
+def test_every_line_of_the_fault_matrix_matches_its_kind(name):
     expected = faults.LASTING[name]
     [kind] = [kind for kind in KINDS if kind.name == expected.kind] or [None]
     assert kind, f"{name} in integration_tests/faults.py names a kind that is not in KINDS of ravan/failures.py"
     assert expected.failure_type == kind.failure_type, f"{name} in integration_tests/faults.py: failure type"
-    assert (expected.asked == faults.RETRIED) == kind.is_retryable, (
+    assert (expected.requests == faults.RETRIED) == kind.is_retryable, (
         f"{name} in integration_tests/faults.py: whether it is retried"
     )
 
@@ -101,7 +101,7 @@ def test_the_response_of_every_fault_leads_to_the_kind_that_the_fault_matrix_exp
 
 
 def test_every_code_has_a_fault_of_the_sandbox_or_is_a_synonym():
-    """Each kind that a code leads to is caused by a fault with one of its codes or statuses."""
+    """For each kind that has codes, a fault has one of its codes or statuses."""
     by_fault = {
         result.kind
         for fault in FAULTS.values()
@@ -120,27 +120,27 @@ REMEDY = re.compile(
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
-def test_every_sentence_names_the_organization_and_what_to_do(kind):
+def test_every_sentence_names_the_organization_and_the_remedy(kind):
     fields = {field for _, field, _, _ in string.Formatter().parse(kind.sentence) if field}
-    assert "org_id" in fields, f"{kind.name}: the sentence does not say which organization"
-    assert fields & {"code", "detail"}, f"{kind.name}: the sentence does not say what was seen"
+    assert "org_id" in fields, f"{kind.name}: the sentence does not name the organization"
+    assert fields & {"code", "detail"}, f"{kind.name}: the sentence does not give the observed cause"
     facts = Facts("ORG", "CODE", "seen", "the API's words", "host:1", 3)
     sentence = str(OrganizationFailure(kind, facts))
     assert sentence.endswith("Ravan says: “the API's words”." if "said" in fields else "."), f"{kind.name}: full stop"
-    if kind is not failures.NETWORK_SETTINGS:  # its detail says what to do
+    if kind is not failures.NETWORK_SETTINGS:  # its detail gives the remedy
         assert REMEDY.search(kind.sentence), (
-            f"{kind.name}: the sentence does not say what to do. It may begin with another verb than "
-            f"{REMEDY.pattern}; add it there"
+            f"{kind.name}: the sentence gives no remedy. If it begins with another verb than "
+            f"{REMEDY.pattern}, add the verb there"
         )
 
 
 def test_only_transient_kinds_are_retried():
     assert [kind.name for kind in KINDS if kind.is_retryable and kind.failure_type != TRANSIENT] == []
-    # A rate limit is waited out where it is met.
+    # After a rate limit, the client waits and sends the request again.
     assert [kind.name for kind in KINDS if kind.failure_type == TRANSIENT and not kind.is_retryable] == ["rate_limited"]
 
 
-def test_only_what_concerns_all_organizations_stops_the_sync():
+def test_only_kinds_that_concern_all_organizations_stop_the_sync():
     assert {kind.name: kind.alone.name if kind.alone else None for kind in KINDS if kind.stops_sync} == {
         "token_refused": "token_refused_here",
         "token_expired": None,
@@ -175,7 +175,7 @@ def test_only_what_concerns_all_organizations_stops_the_sync():
         ),
     ],
 )
-def test_a_failure_says_what_failed_for_which_organization_and_what_to_do(kind, facts, sentence, internal):
+def test_a_failure_names_its_organization_its_cause_and_its_remedy(kind, facts, sentence, internal):
     failure = OrganizationFailure(kind, facts)
     assert (str(failure), failure.internal_message) == (sentence, internal)
     assert (failure.kind, failure.facts, failure.stack_trace) == (kind, facts, None)
@@ -189,11 +189,11 @@ def test_a_failure_says_what_failed_for_which_organization_and_what_to_do(kind, 
         (Facts("a", "HTTP 200", "it is an HTML page"), "HTTP 200, it is an HTML page"),
     ],
 )
-def test_the_line_of_a_retry_says_what_was_seen(facts, seen):
+def test_the_line_of_a_retry_gives_its_reason(facts, seen):
     assert OrganizationFailure(failures.NOT_JSON, facts).seen == seen
 
 
-def test_an_unexpected_error_is_a_failure_with_its_stack_trace():
+def test_an_unexpected_error_becomes_a_failure_with_its_stack_trace():
     try:
         raise ZeroDivisionError("by\nzero")
     except ZeroDivisionError as error:
@@ -208,7 +208,7 @@ def test_an_unexpected_error_is_a_failure_with_its_stack_trace():
     assert "ZeroDivisionError: by" in failure.stack_trace
 
 
-def test_foreign_text_is_put_on_one_line_and_cut():
+def test_quoted_text_is_put_on_one_line_and_shortened():
     assert clean("bad\r\n\x1b[1mnow\u2028\ud800\x85" + "x" * 500, 15) == "bad [1mnow xxx…"
     assert clean("  a \t b ") == "a b"
     assert clean("x" * 300) == "x" * 300
@@ -216,5 +216,5 @@ def test_foreign_text_is_put_on_one_line_and_cut():
 
 
 @pytest.mark.parametrize("value", [None, 7, [], {"a": 1}])
-def test_a_value_that_is_no_text_is_not_repeated(value):
+def test_a_value_that_is_not_text_is_not_quoted(value):
     assert clean(value) == ""

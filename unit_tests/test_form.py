@@ -1,4 +1,4 @@
-"""What the form of Airbyte's web app sends to the connector, and what it refuses before."""
+"""Tests of the form in Airbyte's web app: the settings that it sends, and those that it refuses."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from source_ravan_calcom.config import Config, InvalidConfig, connection_specifi
 
 SPEC = connection_specification()
 
-# The keywords that the web app enforces; it ignores all others, type, minItems and minLength included.
+# The keywords that the web app enforces; it ignores all others, even type, minItems and minLength.
 ENFORCED = ("properties", "items", "required", "pattern", "minimum", "maximum", "enum")
 
 Form = validators.create({}, {keyword: Draft7Validator.VALIDATORS[keyword] for keyword in ENFORCED})
@@ -27,7 +27,7 @@ IDS = (
 
 
 def pastes(a: str, b: str, c: str) -> dict[str, str]:
-    """The same list of three IDs, in the forms in which people have it."""
+    """The same list of three IDs in the formats that users paste."""
     return {
         "a column of a sheet": f"{a}\n{b}\n{c}\n",
         "a column of a sheet on Windows": f"{a}\r\n{b}\r\n{c}",
@@ -45,13 +45,15 @@ def pastes(a: str, b: str, c: str) -> dict[str, str]:
 
 
 def form_refuses(spec: dict[str, Any], values: dict[str, Any]) -> list[str]:
-    """The settings, and the keyword that each breaks, for which the web app refuses to save these values."""
-    given = {name: value for name, value in values.items() if value not in (None, "", [])}  # emptied: sent as missing
+    """The settings that the web app refuses to save, each with the violated keyword."""
+    given = {
+        name: value for name, value in values.items() if value not in (None, "", [])
+    }  # an emptied field is sent as missing
     return [f"{error.json_path}: {error.validator}" for error in Form(spec).iter_errors(given)]
 
 
 def chips(pasted: str) -> list[str]:
-    """The entries of a list after a paste: a text field has one line, and one kind of delimiter splits it."""
+    """The entries of a list after a paste into a field of one line, which is split at one kind of delimiter."""
     line = re.sub(r"\r\n|[\r\n\t]", " ", pasted)
     delimiter = next((each for each in ",;" if each in line), None)
     return [chip for chip in line.split(delimiter) if chip] if delimiter else [line]
@@ -66,14 +68,14 @@ def connector_refuses(values: dict[str, Any]) -> str:
 
 
 @pytest.mark.parametrize("pasted", pastes(*IDS).values(), ids=pastes(*IDS))
-def test_a_list_of_ids_is_the_same_in_whatever_form_it_is_pasted(pasted):
+def test_a_list_of_ids_is_the_same_in_every_pasted_format(pasted):
     values = {"access_token": "t", "org_ids": chips(pasted)}
     assert form_refuses(SPEC, values) == []
     assert Config.parse(values).org_ids == IDS
 
 
 def test_pasting_splits_as_in_the_web_app():
-    """As seen in a browser, so that the test above means something."""
+    """The expected values come from a browser; the test above relies on them."""
     assert chips("a\tb\nc") == ["a b c"]
     assert chips("a;b,c") == ["a;b", "c"]
     assert chips("a;b") == ["a", "b"]
@@ -88,7 +90,7 @@ def test_an_entry_without_an_id_is_refused_by_the_form_and_by_the_connector(blan
     assert connector_refuses(values).startswith("Organization IDs (org_ids) entry 2 holds ")
 
 
-def test_the_form_completes_its_sentence_with_an_example_that_it_accepts():
+def test_the_forms_error_message_ends_with_a_valid_example():
     items = SPEC["properties"]["org_ids"]["items"]
     sentence = f"The value must match the pattern {items['pattern_descriptor']}"
     assert sentence == f"The value must match the pattern of an organization ID, such as {IDS[0]}"
@@ -112,14 +114,14 @@ def test_the_form_refuses_numbers_and_choices_out_of_range(values, refused):
     assert form_refuses(SPEC, {"access_token": "t", "org_ids": ["a"], **values}) == refused
 
 
-def test_a_fraction_passes_the_form_and_is_refused_by_the_connector():
+def test_a_fraction_is_accepted_by_the_form_and_refused_by_the_connector():
     values = {"access_token": "t", "org_ids": ["a"], "num_workers": 2.5}
     assert form_refuses(SPEC, values) == []
     assert "must be a whole number" in connector_refuses(values)
 
 
 def test_a_source_of_an_earlier_version_without_the_newer_settings_is_accepted():
-    """The form shows “Select a value” for them and sends nothing."""
+    """The form shows “Select a value” for these settings and does not send them."""
     values = {"access_token": "t", "org_ids": ["a"]}
     assert form_refuses(SPEC, values) == []
     assert not Config.parse(values).skips
@@ -140,7 +142,7 @@ def test_the_form_accepts_every_list_of_ids_that_the_connector_accepts(entries):
 
 
 @given(st.sampled_from([*SPEC["properties"]]), ANYTHING)
-def test_the_connector_accepts_no_setting_that_the_platforms_own_validation_would_refuse(name, value):
+def test_the_connector_refuses_every_setting_that_the_platform_refuses(name, value):
     values = {"access_token": "t", "org_ids": ["a"], name: value}
     is_emptied = value in (None, []) or (isinstance(value, str) and not value.strip())
     if not is_emptied and not connector_refuses(values):

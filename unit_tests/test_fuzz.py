@@ -1,4 +1,4 @@
-"""Any response is rows or a named error, never a crash, another organization's rows, or a lost row."""
+"""Tests that any response leads to rows or a named error: never a crash, a lost row or another organization's row."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ VALUES = st.recursive(
 
 
 def paths(value, path=()):
-    """Every place in the documented body where something else could stand."""
+    """The paths of all values in the documented body."""
     yield path
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, inner in items:
@@ -64,7 +64,7 @@ def put(body, path, value):
 
 
 def outcome(status: int, content: bytes):
-    """The rows that a read prints, and the failure it ends with, if any."""
+    """The rows of a read, and the failure that ended it, if any."""
     with requests_mock.Mocker() as http:
         http.get(URL, content=content, status_code=status)
         synced = read(CONFIG)
@@ -73,7 +73,7 @@ def outcome(status: int, content: bytes):
     return synced.rows(), synced.error
 
 
-def assert_rows_or_a_named_error(status, body):
+def assert_rows_or_named_error(status, body):
     content = json.dumps(body).encode()
     rows, error = outcome(status, content)
     if error:
@@ -91,8 +91,8 @@ def assert_rows_or_a_named_error(status, body):
 
 
 @given(path=st.sampled_from(list(paths(BODY))), value=VALUES)
-def test_any_value_anywhere_in_a_response_is_rows_or_a_named_error(path, value):
-    assert_rows_or_a_named_error(200, put(BODY, path, value))
+def test_any_value_anywhere_in_a_response_leads_to_rows_or_a_named_error(path, value):
+    assert_rows_or_named_error(200, put(BODY, path, value))
 
 
 @given(
@@ -101,12 +101,12 @@ def test_any_value_anywhere_in_a_response_is_rows_or_a_named_error(path, value):
         {}, optional=dict.fromkeys(["success", "message", "code", "error", "data", "details"], VALUES)
     ),
 )
-def test_any_error_body_under_any_status_is_rows_or_a_named_error(status, body):
-    assert_rows_or_a_named_error(status, body)
+def test_any_error_body_with_any_status_leads_to_rows_or_a_named_error(status, body):
+    assert_rows_or_named_error(status, body)
 
 
 @given(content=st.binary(max_size=60), cut=st.integers(0, 400))
-def test_any_bytes_and_any_cut_response_are_a_named_error(content, cut):
+def test_random_bytes_and_cut_responses_lead_to_a_named_error(content, cut):
     whole = json.dumps(BODY).encode()
     for body in (content, whole[: min(cut, len(whole) - 1)]):
         rows, error = outcome(200, body)

@@ -1,4 +1,4 @@
-"""The command's exit codes and messages, in this process; what needs a process of its own is an integration test."""
+"""Tests of the command's exit codes and messages in this process; integration tests run it in a separate process."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from importlib.metadata import version
 import pytest
 
 from source_ravan_calcom import main
-from unit_tests.syncs import OVER, URL, answer
+from unit_tests.syncs import OVER, URL, response
 
 
 @pytest.fixture(autouse=True)
-def this_process_stays_as_it_is(monkeypatch):
+def restored_process(monkeypatch):
     monkeypatch.setattr(gc, "freeze", lambda: None)
     monkeypatch.setattr(logging, "raiseExceptions", True)
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
@@ -27,7 +27,7 @@ def this_process_stays_as_it_is(monkeypatch):
 
 @pytest.fixture
 def file(tmp_path):
-    """Write a file of JSON, and return its path."""
+    """Return a function that writes a JSON file and returns its path."""
 
     def file(name, content):
         path = tmp_path / f"{name}.json"
@@ -39,7 +39,7 @@ def file(tmp_path):
 
 @pytest.fixture
 def printed(capsys):
-    """The messages that were printed since the last look, by their type."""
+    """Return a function that returns the messages printed since its last call, by type."""
 
     def printed():
         messages = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
@@ -72,13 +72,13 @@ def test_help_names_every_verb(arguments, capsys):
     assert all(f"source-ravan-calcom {verb}" in out for verb in ("spec", "check", "discover", "read"))
 
 
-def test_a_call_without_a_verb_prints_how_to_call_it_on_standard_error(capsys):
+def test_a_call_without_a_verb_prints_the_usage_on_standard_error(capsys):
     assert main.main([]) == main.USAGE_ERROR
     assert capsys.readouterr() == ("", main.HELP)
 
 
 @pytest.mark.parametrize("arguments", [["sync"], ["read"], ["check"], ["read", "--config", "c.json"]])
-def test_a_wrong_call_ends_with_the_code_of_wrong_calls(arguments, capsys):
+def test_a_wrong_call_ends_with_2(arguments, capsys):
     with pytest.raises(SystemExit) as ended:
         main.main(arguments)
     assert ended.value.code == main.USAGE_ERROR
@@ -93,7 +93,7 @@ def test_spec_prints_the_settings(printed):
 
 
 def test_a_read_that_succeeds_ends_with_0(http, settings, file, printed):
-    http.get(URL, json=answer(OVER))
+    http.get(URL, json=response(OVER))
     code = main.main(
         ["read", "--config", file("config", settings), "--catalog", file("catalog", catalog("appointments"))]
     )
@@ -104,7 +104,7 @@ def test_a_read_that_succeeds_ends_with_0(http, settings, file, printed):
 
 
 def test_a_read_that_fails_ends_with_1_and_one_error_trace_as_its_last_message(http, settings, file, printed):
-    http.get(URL, json=answer(OVER))
+    http.get(URL, json=response(OVER))
     http.get(f"{URL}?org_id=b", status_code=403)
     config = file("config", {**settings, "org_ids": ["a", "b", "c"]})
     assert main.main(["read", "--config", config, "--catalog", file("catalog", catalog("appointments"))]) == 1
@@ -117,7 +117,7 @@ def test_a_read_that_fails_ends_with_1_and_one_error_trace_as_its_last_message(h
     assert errors[0].get("stack_trace") is None
 
 
-def test_a_check_that_fails_ends_with_0_as_the_protocol_wants_and_prints_a_status(http, settings, file, printed):
+def test_a_check_that_fails_prints_a_status_and_ends_with_0_as_the_protocol_requires(http, settings, file, printed):
     http.get(URL, status_code=403)
     assert main.main(["check", "--config", file("config", settings)]) == 0
     [status] = [message["connectionStatus"] for kind, message in printed() if kind == "CONNECTION_STATUS"]
@@ -126,7 +126,7 @@ def test_a_check_that_fails_ends_with_0_as_the_protocol_wants_and_prints_a_statu
 
 
 @pytest.mark.parametrize("config", [None, {"org_ids": []}])
-def test_a_check_prints_a_status_though_its_settings_can_not_be_used(file, tmp_path, printed, config):
+def test_a_check_prints_a_status_even_if_its_settings_are_invalid(file, tmp_path, printed, config):
     path = str(tmp_path / "nowhere.json") if config is None else file("config", config)
     assert main.main(["check", "--config", path]) == 0
     [(kind, message)] = printed()
@@ -136,7 +136,7 @@ def test_a_check_prints_a_status_though_its_settings_can_not_be_used(file, tmp_p
 
 
 @pytest.mark.parametrize("verb", ["discover", "read"])
-def test_settings_that_can_not_be_used_end_with_1_and_one_error_trace(file, printed, verb):
+def test_invalid_settings_end_with_1_and_one_error_trace(file, printed, verb):
     more = ["--catalog", file("catalog", catalog("appointments"))] if verb == "read" else []
     assert main.main([verb, "--config", file("config", {"org_ids": []}), *more]) == 1
     [(_, message)] = printed()
@@ -144,7 +144,7 @@ def test_settings_that_can_not_be_used_end_with_1_and_one_error_trace(file, prin
     assert message["trace"]["error"].get("stack_trace") is None
 
 
-def test_an_unexpected_error_of_a_verb_is_an_error_trace_with_its_stack_trace_and_ends_with_1(
+def test_an_unexpected_error_prints_one_error_trace_with_its_stack_trace_and_ends_with_1(
     monkeypatch, file, settings, printed
 ):
     monkeypatch.setattr("source_ravan_calcom.source.catalog", lambda: 1 / 0)
@@ -162,16 +162,17 @@ def test_no_message_shows_the_token(http, settings, file, capsys):
     assert "some.jwt.token" not in "".join(capsys.readouterr())
 
 
-# How the process ends.
+# The end of the process.
 
 
 class Left(BaseException):
-    """The process ended at once, with this code."""
+    """Raised in place of ending the process at once, with the exit code."""
 
 
 @pytest.fixture
 def run(monkeypatch):
-    """Run the command, whose verb ends in that way; returns its exit code, and whether it ended at once."""
+    """Return a function that runs the command with this ending of its verb, and returns the exit code and whether the
+    process ended at once."""
     heard: dict[int, object] = {}
     monkeypatch.setattr(signal, "signal", heard.__setitem__)
     monkeypatch.setattr(os, "set_blocking", lambda *_: None)
@@ -183,7 +184,7 @@ def run(monkeypatch):
 
     def run(ending):
         def ends(arguments):
-            assert {signal.SIGTERM, signal.SIGINT} <= heard.keys(), "signals are heard before anything is done"
+            assert {signal.SIGTERM, signal.SIGINT} <= heard.keys(), "signal handlers are installed first"
             if isinstance(ending, Exception):
                 raise ending
             if callable(ending):
@@ -208,7 +209,7 @@ def test_a_signal_ends_the_process_at_once_with_its_code(run, number, code):
     assert run(lambda heard: heard[number](number, None)) == (code, True)
 
 
-def test_a_reader_that_is_gone_ends_it_at_once_without_a_word(run, capsys):
+def test_a_closed_output_pipe_ends_the_process_at_once_without_a_message(run, capsys):
     assert run(BrokenPipeError()) == (141, True)
     assert capsys.readouterr() == ("", "")
 
@@ -228,14 +229,14 @@ def test_a_full_disk_is_reported_on_standard_error(run, monkeypatch):
     assert errors.getvalue() == "The output could not be written: [Errno 28] No space left on device.\n"
 
 
-def test_it_ends_even_if_nothing_at_all_can_be_written(run, monkeypatch):
+def test_the_process_ends_even_if_nothing_can_be_written(run, monkeypatch):
     monkeypatch.setattr(sys, "stdout", FullDisk())
     monkeypatch.setattr(sys, "__stderr__", FullDisk())
     assert run(0) == (1, True)
 
 
 @pytest.mark.parametrize("name", ["stdout", "stderr"])
-def test_the_output_is_utf_8_whatever_the_environment_says(run, monkeypatch, name):
+def test_the_output_is_utf_8_in_any_environment(run, monkeypatch, name):
     content = io.BytesIO()
     stream = io.TextIOWrapper(content, encoding="latin-1")
     monkeypatch.setattr(sys, name, stream)

@@ -29,12 +29,12 @@ OTHER = {"id": "2", "status": "cancelled"}
 
 
 def fingerprint_of(row):
-    """A row's fingerprint as the state holds it: which booking it is, then what its content is."""
+    """A row's fingerprint as in the state: booking, then content."""
     return uid_mark(identity(row)) + fingerprint(row)[: FINGERPRINT_BYTES - UID_BYTES]
 
 
 def compared(rows, before: Seen | None = None, past=()) -> memory.Delivery:
-    """A delivery of rows from ``upcoming`` and from ``past``."""
+    """The delivery of these rows in ``upcoming`` and in ``past``."""
     reading = Reading(("upcoming", "past"), before)
     for each in (rows, past):
         reading.take([dict(row) for row in each], AT, AT)
@@ -42,7 +42,7 @@ def compared(rows, before: Seen | None = None, past=()) -> memory.Delivery:
 
 
 def saved(state: State) -> dict:
-    """The state as the platform hands it to the next sync."""
+    """The state as the platform passes it to the next sync."""
     return json.loads(json.dumps(state.due(at_end=True)))
 
 
@@ -56,14 +56,14 @@ def kept(state: State, org_id: str) -> None:
     state.keep(org_id, Seen(packed([fingerprint_of(ROW)]), AT), delivered=True)
 
 
-def test_what_was_sent_is_known_in_the_next_sync():
+def test_sent_rows_are_known_in_the_next_sync():
     first = compared([ROW], past=[OTHER])
     assert first.rows == [ROW, OTHER]
     before = parsed(state_of(first.seen))["a"]
     assert before == first.seen
     changed = {**ROW, "status": "cancelled"}
     assert compared([OTHER, changed], before).rows == [changed]
-    assert compared([], before, past=[OTHER, ROW]).rows == [], "whichever window shows it"
+    assert compared([], before, past=[OTHER, ROW]).rows == [], "in any window"
 
 
 def test_a_row_that_left_the_windows_is_forgotten():
@@ -71,14 +71,14 @@ def test_a_row_that_left_the_windows_is_forgotten():
     assert compared([ROW, OTHER], second.seen).rows == [OTHER]
 
 
-def test_the_state_holds_no_attendee():
+def test_the_state_contains_no_attendee():
     state = state_of(compared([{"id": "1", "attendee_email": "x@example.com"}]).seen)
     assert set(state) == {"version", "organizations"}
     assert set(state["organizations"]["a"]) == {"sent", "synced_at"}
     assert len(base64.b64decode(state["organizations"]["a"]["sent"])) == FINGERPRINT_BYTES
 
 
-def test_a_booking_weighs_eight_characters():
+def test_the_fingerprint_of_a_booking_takes_eight_characters():
     rows = [{"id": str(number)} for number in range(300)]
     [entry] = state_of(compared(rows[:200], past=rows[200:]).seen)["organizations"].values()
     assert (len(entry["sent"]), len(entry["settled"])) == (8 * 200, 8 * 100)
@@ -104,7 +104,7 @@ def test_the_same_rows_give_the_same_state():
         {"is_old": True},
     ],
 )
-def test_what_is_remembered_of_an_organization_comes_back(fields):
+def test_the_state_of_an_organization_is_restored(fields):
     seen = Seen(packed([fingerprint_of(ROW)]), AT, **fields)
     assert parsed(state_of(seen)) == {"a": seen}
 
@@ -134,7 +134,7 @@ def test_a_removed_organization_is_dropped():
     assert set(saved(State(["b"], parsed(saved(state))))["organizations"]) == {"b"}
 
 
-def test_a_printed_state_does_not_change_any_more():
+def test_a_printed_state_does_not_change_later():
     state = State([str(number) for number in range(STATES_PER_SYNC)], {})
     kept(state, "0")
     printed = state.due()
@@ -143,7 +143,7 @@ def test_a_printed_state_does_not_change_any_more():
 
 
 @pytest.mark.parametrize("count", [1, 3, 10, 25, 1000])
-def test_states_are_few_and_the_last_one_is_whole(count):
+def test_at_most_ten_states_are_printed_and_the_last_one_is_complete(count):
     org_ids = [str(number) for number in range(count)]
     state, printed = State(org_ids, {}), []
     for org_id in org_ids:
@@ -152,7 +152,7 @@ def test_states_are_few_and_the_last_one_is_whole(count):
     printed += [each for each in [state.due(at_end=True)] if each]
     assert 1 <= len(printed) <= STATES_PER_SYNC + 1
     assert sorted(printed[-1]["organizations"]) == sorted(org_ids)
-    assert len(printed) == len({len(each["organizations"]) for each in printed}), "none is printed twice"
+    assert len(printed) == len({len(each["organizations"]) for each in printed}), "no state is printed twice"
 
 
 def test_an_unchanged_sync_prints_one_state():
@@ -165,7 +165,7 @@ def test_an_unchanged_sync_prints_one_state():
 
 
 def old_hash(row, size=9) -> bytes:
-    """A fingerprint of version 1, or with fewer bytes of version 2."""
+    """A fingerprint of version 1; with fewer bytes, one of version 2."""
     return blake2b(orjson.dumps(row, option=orjson.OPT_SORT_KEYS), digest_size=9).digest()[:size]
 
 
@@ -191,7 +191,7 @@ def test_an_upgrade_sends_nothing_again(state):
     assert compared([OTHER, new, ROW], after).rows == []
 
 
-def test_an_upgrade_begins_coverage_anew_once_and_says_so():
+def test_an_upgrade_begins_coverage_anew_once_and_logs_it():
     over = [
         {
             **ROW,
@@ -212,11 +212,11 @@ def test_an_upgrade_begins_coverage_anew_once_and_says_so():
     first = read(parsed(version_2(*over, **fields))["a"])
     assert (first.claim.reason, first.claim.is_first, first.rows) == (UPGRADED, True, [])
     assert read(first.seen).claim.reason == ""
-    assert read(parsed(version_1(*over))["a"]).claim.reason == "", "version 1 claimed nothing"
+    assert read(parsed(version_1(*over))["a"]).claim.reason == "", "version 1 had no claims"
 
 
 @pytest.mark.parametrize("state", [version_1(ROW), version_2(ROW)])
-def test_an_organization_that_fails_after_an_upgrade_keeps_what_its_old_state_held(state):
+def test_an_organization_that_fails_after_an_upgrade_keeps_its_old_state(state):
     again = saved(State(["a"], parsed(state)))
     assert again["version"] == 3
     assert again["organizations"]["a"]["version"] == 2
@@ -224,14 +224,14 @@ def test_an_organization_that_fails_after_an_upgrade_keeps_what_its_old_state_he
     assert compared([ROW], parsed(again)["a"]).rows == []
 
 
-def test_a_large_account_in_an_old_state_is_read_through_its_windows_right_away():
+def test_a_large_account_in_an_old_state_is_read_by_its_windows_at_once():
     rows = [{"id": str(number)} for number in range(200)]
     reading = Reading((), parsed(version_2(*rows))["a"])
-    asked = []
+    requested = []
     while not reading.is_done:
-        asked.append(reading.next)
+        requested.append(reading.next)
         reading.take([], AT, AT)
-    assert asked == [window.status for window in WINDOWS]
+    assert requested == [window.status for window in WINDOWS]
 
 
 GOOD = {"sent": ""}
@@ -273,7 +273,7 @@ GOOD = {"sent": ""}
         ),
     ],
 )
-def test_a_state_that_is_not_ours_is_refused_with_what_is_wrong(state, problem):
+def test_an_invalid_state_is_refused_with_the_reason(state, problem):
     with pytest.raises(ValueError, match=problem):
         parsed(state)
 
@@ -282,7 +282,7 @@ def test_no_state_is_a_first_sync():
     assert parsed({}) == {}
 
 
-def test_the_state_of_organizations_comes_back_and_what_is_not_understood_is_left_out():
+def test_the_state_of_organizations_is_restored_without_invalid_parts():
     state = memory.organizations_state({"a": AT})
     assert memory.last_reads(state) == {"a": AT}
     assert memory.last_reads({**state, "version": 2}) == {}
@@ -290,20 +290,20 @@ def test_the_state_of_organizations_comes_back_and_what_is_not_understood_is_lef
     assert memory.last_reads({**state, "organizations": {"a": utc_text(AT), "b": "soon"}}) == {"a": AT}
 
 
-def test_after_the_end_of_the_calendar_comes_its_end():
+def test_synced_at_does_not_exceed_the_maximum_time():
     end = datetime.max.replace(tzinfo=timezone.utc)
     assert AT < memory.later_than(end.replace(microsecond=999000), AT) <= end
     assert AT < memory.later_than(end, AT) <= end
 
 
-def test_a_clock_that_was_set_back_does_not_make_a_newer_version_the_older():
+def test_synced_at_increases_even_if_the_clock_was_set_back():
     assert memory.later_than(None, AT) == AT
     assert memory.later_than(AT - timedelta(hours=1), AT) == AT
     assert memory.later_than(AT, AT) > AT
     assert memory.later_than(AT + timedelta(hours=1), AT) > AT + timedelta(hours=1)
 
 
-def test_missing_bookings_keep_what_was_remembered_for_one_more_sync():
+def test_the_state_keeps_missing_bookings_for_one_more_sync():
     over = [
         {
             **ROW,
@@ -325,14 +325,16 @@ def test_missing_bookings_keep_what_was_remembered_for_one_more_sync():
     assert once.claim.coverage == "unknown"
     assert once.seen.is_doubted
     assert unpacked(once.seen.fingerprints) | unpacked(once.seen.settled) == unpacked(before.fingerprints)
-    assert read(over, once.seen).claim.reason == "", "they came back"
+    assert read(over, once.seen).claim.reason == "", "the bookings came back"
     changed = [{**over[0], "attendee_name": "Ann"}, *over[1:4]]
-    assert read(over[:4], read(changed, before).seen).rows == over[:1], "it is as before, and not as it was sent last"
+    assert read(over[:4], read(changed, before).seen).rows == over[:1], (
+        "the version in the state counts, not the one sent last"
+    )
     twice = read(over[:4], once.seen)
     assert (twice.claim.coverage, twice.seen.is_doubted) == ("complete", False)
 
 
-def test_a_fingerprint_says_which_booking_it_is_and_what_its_content_is():
+def test_a_fingerprint_identifies_a_booking_and_its_content():
     rows = [{"id": uid, "status": status} for uid, status in (("1", "a"), ("1", "b"), ("2", "a"))]
     prints = [compared([row]).seen.fingerprints for row in rows]
     assert prints == [fingerprint_of(row) for row in rows]

@@ -17,12 +17,12 @@ def load(values):
 
 
 @pytest.mark.parametrize("values", [VALUES, *([value] for value in VALUES)])
-def test_a_text_that_looks_like_something_else_stays_as_it_is(values):
+def test_a_text_that_looks_like_another_type_is_unchanged(values):
     with exact_types():
         assert load(values) == values
 
 
-def test_pandas_guesses_again_afterwards_even_if_the_sync_fails():
+def test_pandas_is_restored_afterwards_even_if_the_sync_fails():
     guessing = pandas.read_json
     with pytest.raises(RuntimeError), exact_types():
         raise RuntimeError

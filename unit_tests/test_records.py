@@ -194,7 +194,7 @@ def test_an_empty_or_zero_time_is_null_without_loss(time):
 
 
 @pytest.mark.parametrize("time", UNREADABLE_TIMES)
-def test_a_time_without_a_plain_meaning_is_null(time):
+def test_an_ambiguous_or_invalid_time_is_null(time):
     assert as_time(time) == (None, NULLED)
     assert moment(time) is None
 
@@ -235,11 +235,11 @@ def test_every_day_of_the_calendar_is_recognised_as_documented(at):
         (None, None),
     ],
 )
-def test_a_moment_is_exact_to_the_millisecond(time, expected):
+def test_a_parsed_time_is_exact_to_the_millisecond(time, expected):
     assert moment(time) == expected
 
 
-def test_our_own_times_are_in_utc_with_milliseconds():
+def test_generated_times_are_in_utc_with_milliseconds():
     at = datetime(2026, 3, 25, 10, 0, 0, 123_999, tzinfo=timezone(timedelta(hours=1)))
     assert utc_text(at) == "2026-03-25T09:00:00.123Z"
 
@@ -261,7 +261,7 @@ def test_our_own_times_are_in_utc_with_milliseconds():
         ([], "[]", ""),
     ],
 )
-def test_a_text_is_any_value_in_digits_or_json(sent, delivered, lost):
+def test_any_value_becomes_text_as_digits_or_json(sent, delivered, lost):
     assert as_text(sent) == (delivered, lost)
 
 
@@ -314,7 +314,7 @@ def test_a_documented_row_gets_its_organization_and_nothing_else():
 
 @pytest.mark.parametrize("column", CONVERSIONS)
 @pytest.mark.parametrize("odd", ["\0", 7, 7.0, 2**63, True, {"a": 1}, [], " ", "2026-03-25T14:00:00Z\n"])
-def test_an_odd_value_beside_documented_ones_is_converted(column, odd):
+def test_an_undocumented_value_among_documented_ones_is_converted(column, odd):
     row = {**DOCUMENTED, column: odd}
     delivered, lost = CONVERSIONS[column](odd)
     assert fit(row, ORG) == ((Change(column, lost),) if lost else ())
@@ -322,14 +322,14 @@ def test_an_odd_value_beside_documented_ones_is_converted(column, odd):
     assert type(row[column]) is type(delivered)
 
 
-def test_two_times_in_one_are_no_documented_time():
+def test_two_times_in_one_value_are_not_a_documented_time():
     row = {**DOCUMENTED, "start_time": "2026-03-25T14:00:00Z\n2026-03-25T14:30:00Z", "end_time": ""}
     assert fit(row, ORG) == (Change("start_time", NULLED),)
     assert row == {**DOCUMENTED, "start_time": None, "end_time": None}
 
 
 @pytest.mark.parametrize("column", CONVERSIONS)
-def test_nulls_and_missing_columns_stay(column):
+def test_null_and_missing_columns_are_unchanged(column):
     row = {**DOCUMENTED, column: None}
     assert fit(row, ORG) == ()
     assert row == {**DOCUMENTED, column: None}
@@ -338,7 +338,7 @@ def test_nulls_and_missing_columns_stay(column):
     assert column not in row
 
 
-def test_what_a_row_lost_is_returned_by_column():
+def test_lost_values_of_a_row_are_returned_by_column():
     row = {**DOCUMENTED, "attendee_name": "A\0", "start_time": "soon", "duration_minutes": "30 min", "status": 5}
     assert fit(row, ORG) == (
         Change("attendee_name", TRUNCATED),
@@ -385,7 +385,7 @@ def assert_fits(row) -> None:
 
 
 def is_good(column: str, value) -> bool:
-    """Whether a value has the type of its column as it is, by the schema alone."""
+    """Whether a value has the type of its column without conversion."""
     if isinstance(value, str) and (
         "\0" in value or value[:4] in ("0000", "0001") or value.startswith("1970-01-01T00:00:00")
     ):
@@ -398,7 +398,7 @@ def is_good(column: str, value) -> bool:
 @given(row=ROWS)
 @example(row={**DOCUMENTED, "attendee_name": "\ud800\0", "undeclared": "\0"})
 @example(row={**DOCUMENTED, "start_time": 2**80, "end_time": "1" * 5000})
-def test_whatever_a_row_holds_it_fits_the_schema_and_good_values_stay(row):
+def test_any_row_fits_the_schema_after_conversion_and_keeps_valid_values(row):
     found = read(200, json.dumps({"success": True, "data": {"appointments": [row]}}).encode(), ORG)
     assert isinstance(found, Rows)
     [sent] = found.rows
@@ -433,7 +433,7 @@ def test_whatever_a_row_holds_it_fits_the_schema_and_good_values_stay(row):
         ({}, None),
     ],
 )
-def test_a_booking_is_known_by_its_uid(row, uid):
+def test_a_booking_is_identified_by_its_uid(row, uid):
     assert identity(row) == uid
     fit(row, ORG)
     if uid:
@@ -444,7 +444,7 @@ def attendee(email, **more):
     return {**DOCUMENTED, "id": "seats", "attendee_email": email, **more}
 
 
-def test_of_rows_that_share_an_id_the_first_by_email_is_kept_whatever_their_order():
+def test_of_rows_with_the_same_id_the_first_by_email_is_kept_in_any_order():
     rows = [attendee("c@x"), attendee("a@x", attendee_name="B"), attendee("a@x", attendee_name="A"), {"id": "other"}]
     for sent in permutations(rows):
         kept, left_out = distinct(sent)
@@ -453,16 +453,16 @@ def test_of_rows_that_share_an_id_the_first_by_email_is_kept_whatever_their_orde
         assert left_out == {"seats": 2}
 
 
-def test_rows_that_differ_elsewhere_are_told_apart_by_their_content():
+def test_the_choice_among_rows_with_the_same_id_and_email_depends_on_their_content_only():
     rows = [attendee("a@x", status="cancelled"), attendee("a@x", status="accepted"), attendee("a@x", status=None)]
     assert len({json.dumps(distinct(list(sent))) for sent in permutations(rows)}) == 1
 
 
-def test_rows_that_are_equal_are_one_and_none_is_left_out():
+def test_equal_rows_count_as_one_and_none_as_omitted():
     assert distinct([attendee("a@x"), dict(reversed(attendee("a@x").items()))]) == ({"seats": attendee("a@x")}, {})
 
 
-def test_rows_that_share_no_id_are_all_kept():
+def test_rows_with_different_ids_are_all_kept():
     for rows in ([{"id": "1"}, {"id": "2"}, {}], [{}, {"id": ""}, {"id": 0}, {"id": [1]}, {"id": "1"}], []):
         kept, left_out = distinct(rows)
         assert [*kept.values()] == rows
@@ -475,7 +475,7 @@ def test_an_id_is_the_same_as_a_number_and_as_text():
     assert left_out == {"5": 1}
 
 
-def test_a_fingerprint_does_not_hang_on_the_order_of_fields():
+def test_a_fingerprint_does_not_depend_on_the_order_of_fields():
     shuffled = {"extra": {"b": None, "a": [1, "é"]}, **dict(reversed(ROW.items()))}
     assert list(shuffled) != list(ROW)
     assert fingerprint(shuffled) == fingerprint(ROW)
@@ -489,16 +489,16 @@ def test_a_fingerprint_changes_with_any_field(change):
     assert fingerprint({**ROW, **change}) != fingerprint(ROW)
 
 
-def test_fingerprints_are_the_beginnings_of_those_that_version_1_kept():
-    # blake2b with 9 bytes over the sorted JSON, computed once; another value would send everybody's bookings again.
+def test_fingerprints_are_prefixes_of_those_of_version_1():
+    # blake2b with 9 bytes over the sorted JSON, computed once; another value would send all users' bookings again.
     assert fingerprint({"b": 1, "a": "é"}).hex() == "eb13817209ca"
 
 
-def test_what_does_not_take_place_is_cancelled_or_rejected():
+def test_cancelled_and_rejected_bookings_do_not_take_place():
     assert DEAD == ("cancelled", "rejected")
 
 
 @pytest.mark.parametrize("status", [["cancelled"], {"value": "cancelled"}, 5, None, "accepted"])
-def test_a_status_that_is_no_text_is_not_a_dead_one(status):
+def test_a_status_that_is_not_text_does_not_count_as_cancelled(status):
     assert not is_dead({"status": status})
     assert is_dead({"status": "cancelled"})

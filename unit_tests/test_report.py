@@ -1,4 +1,4 @@
-"""What a person reads of a sync: the log, the ``organizations`` stream, the closing error."""
+"""Tests of the reports of a sync: the log, the ``organizations`` stream, and the closing error."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from unit_tests.syncs import (
     ORG,
     OVER,
     URL,
-    answer,
     catalog,
     lines,
     organizations,
     read,
+    response,
     state,
 )
 
@@ -49,14 +49,15 @@ def everything_is_logged(caplog):
 
 @pytest.fixture
 def synced(http, settings):
-    """Read organizations, of which those whose names begin so fail in that way, one at a time and both streams."""
-    http.get(URL, json=answer(OVER))
+    """Return a function that reads both streams, one organization at a time; the beginning of an ID selects its failure
+    in ``FAILURES``."""
+    http.get(URL, json=response(OVER))
 
     def fails(name):
         return lambda request: request.qs["org_id"][0].startswith(name)
 
-    for name, response in FAILURES.items():
-        http.get(URL, additional_matcher=fails(name), **response)
+    for name, failure in FAILURES.items():
+        http.get(URL, additional_matcher=fails(name), **failure)
 
     def synced(*org_ids, configured=None, **more):
         given = {**settings, "num_workers": 1, **more, "org_ids": list(org_ids)}
@@ -65,7 +66,7 @@ def synced(http, settings):
     return synced
 
 
-# Each organization's failure.
+# Failures of organizations.
 
 
 def test_each_organization_fails_alone_with_an_error_line_and_one_closing_error(synced, caplog):
@@ -108,7 +109,7 @@ def test_a_sync_without_failures_ends_complete(synced, caplog):
         (["shape", "forbidden"], FailureType.config_error),
     ],
 )
-def test_the_closing_error_is_transient_only_if_every_cause_was(synced, org_ids, failure_type):
+def test_the_closing_error_is_transient_only_if_every_failure_was(synced, org_ids, failure_type):
     assert synced("a", *org_ids).error.failure_type is failure_type
 
 
@@ -133,14 +134,14 @@ def test_the_closing_error_of_one_organization_has_no_numbers(synced):
     )
 
 
-def test_the_closing_error_does_not_advise_to_skip_if_nothing_could_be_read(synced):
+def test_the_closing_error_does_not_advise_to_skip_if_no_organization_could_be_read(synced):
     assert synced("forbidden-1").error.message.startswith(
         "1 of 1 organization failed: 1 forbidden. The Access Token may not read organization forbidden-1"
     )
 
 
 @pytest.mark.parametrize("said", ["gone", "gone.", "gone\r\nfor good", "why?"])
-def test_every_item_of_the_closing_error_ends_in_a_full_stop_whatever_ravan_says(http, settings, said):
+def test_every_item_of_the_closing_error_ends_in_a_full_stop_after_any_message_of_ravan(http, settings, said):
     http.get(URL, status_code=403, json={"success": False, "message": said})
     message = read({**settings, "org_ids": ["a", "b"]}).error.message
     assert message.count("Ravan says: “") == 2
@@ -155,7 +156,7 @@ def test_a_long_closing_error_lists_twenty_and_counts_the_rest(synced):
     assert message.endswith("And 40 more. The organizations stream and the log name each.")
 
 
-def test_an_unexpected_error_is_its_organizations_own_with_its_stack_trace_in_the_log(synced, caplog, monkeypatch):
+def test_an_unexpected_error_fails_only_its_organization_and_logs_its_stack_trace(synced, caplog, monkeypatch):
     monkeypatch.setattr(
         "source_ravan_calcom.ravan.responses._rows",
         lambda body, org_id: 1 / 0 if org_id == "b" else (body["data"]["appointments"], None),
@@ -191,10 +192,10 @@ def test_the_closing_error_shows_no_secret(synced):
     assert "some.jwt.token" not in synced("forbidden-some.jwt.token").error.message
 
 
-# One organization's 401, and everybody's.
+# Refused tokens.
 
 
-def test_a_token_that_three_organizations_refuse_and_none_accepts_stops_the_sync_with_one_error(synced, caplog, http):
+def test_a_token_refused_for_three_organizations_before_any_success_stops_the_sync_with_one_error(synced, caplog, http):
     ended = synced(*(f"refused-{letter}" for letter in "abcdef"))
     assert ended.error.message.startswith("Ravan refused the Access Token (HTTP 401, requested for organization ")
     assert ended.error.failure_type is FailureType.config_error
@@ -205,12 +206,12 @@ def test_a_token_that_three_organizations_refuse_and_none_accepts_stops_the_sync
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_a_token_that_each_of_fewer_organizations_refuses_is_one_error(synced, count):
+def test_a_token_refused_for_all_of_fewer_than_three_organizations_causes_one_error(synced, count):
     ended = synced(*(f"refused-{number}" for number in range(count)))
     assert ended.error.message.startswith("Ravan refused the Access Token (HTTP 401")
 
 
-def test_a_refusal_after_a_success_is_that_organizations_own(synced, caplog):
+def test_a_401_after_a_success_fails_only_its_organization(synced, caplog):
     ended = synced("a", *(f"refused-{number}" for number in range(4)), "b")
     assert [row["organization_id"] for row in ended.rows()] == ["a", "b"]
     assert [kind for _, kind in ended.outcomes] == [None, *["token_refused_here"] * 4, None]
@@ -220,7 +221,7 @@ def test_a_refusal_after_a_success_is_that_organizations_own(synced, caplog):
     )
 
 
-def test_a_refusal_before_a_success_is_that_organizations_own_and_logged_once(synced, caplog):
+def test_a_401_before_a_success_fails_only_its_organization_and_is_logged_once(synced, caplog):
     ended = synced("refused-0", "refused-1", "a", "refused-2")
     assert [kind for _, kind in ended.outcomes] == ["token_refused_here"] * 2 + [None, "token_refused_here"]
     assert [line.split(" organization ")[1][:9] for line in lines(caplog, "ERROR")] == [
@@ -230,22 +231,22 @@ def test_a_refusal_before_a_success_is_that_organizations_own_and_logged_once(sy
     ]
 
 
-def test_one_successful_request_of_six_shows_that_the_token_works(http, settings):
+def test_one_successful_request_of_six_proves_that_the_token_works(http, settings):
     http.get(URL, status_code=401)
-    http.get(f"{URL}?org_id=d", json=answer({"id": "1", "status": "accepted"}))
+    http.get(f"{URL}?org_id=d", json=response({"id": "1", "status": "accepted"}))
     http.get(f"{URL}?org_id=d&status=past", status_code=502)
     ended = read({**settings, "org_ids": list("dabc"), "num_workers": 1}, catalog(*BOTH))
     assert ended.outcomes == [("failed", "server_failed")] + [("failed", "token_refused_here")] * 3
 
 
-def test_a_refusal_that_no_other_organization_shares_is_its_own_in_the_end(synced):
+def test_a_401_of_one_organization_fails_only_that_organization(synced):
     ended = synced("refused-0", "not-connected-1", "not-connected-2", "not-connected-3")
     assert [kind for _, kind in ended.outcomes] == ["token_refused_here"] + ["not_connected"] * 3
 
 
-def test_a_refused_token_that_says_itself_that_it_has_expired_stops_the_sync_at_once(http, settings):
+def test_a_refused_expired_token_stops_the_sync_at_once(http, settings):
     http.get(URL, status_code=401)
-    http.get(f"{URL}?org_id=a", json=answer(OVER))
+    http.get(f"{URL}?org_id=a", json=response(OVER))
     expired = "ey.eyJleHAiOiAxNzAwMDAwMDAwfQ.x"
     ended = read({**settings, "access_token": expired, "org_ids": list("abcde"), "num_workers": 1}, catalog(*BOTH))
     assert "it expired on 2023-11-14 at 22:13:20 UTC" in ended.error.message
@@ -256,7 +257,7 @@ def test_a_refused_token_that_says_itself_that_it_has_expired_stops_the_sync_at_
 def test_network_settings_stop_the_sync_only_if_no_request_has_succeeded(http, settings, succeeds):
     http.get(URL, exc=OSError("Could not find a suitable TLS CA certificate bundle, invalid path: /nowhere"))
     if succeeds:
-        http.get(f"{URL}?org_id=a", json=answer(OVER))
+        http.get(f"{URL}?org_id=a", json=response(OVER))
     ended = read({**settings, "org_ids": list("abcdef"), "num_workers": 1}, catalog(*BOTH))
     kinds = [kind for _, kind in ended.outcomes]
     if succeeds:
@@ -271,7 +272,7 @@ def test_network_settings_stop_the_sync_only_if_no_request_has_succeeded(http, s
 # Skipping.
 
 
-def test_a_skipped_organization_is_a_warning_and_the_sync_succeeds(synced, caplog):
+def test_a_skipped_organization_causes_a_warning_and_the_sync_succeeds(synced, caplog):
     ended = synced("a", "forbidden-1", "broken-1", failing_organizations="skip")
     assert ended.error is None
     assert [status for _, status in ended.statuses].count("COMPLETE") == 2
@@ -283,7 +284,7 @@ def test_a_skipped_organization_is_a_warning_and_the_sync_succeeds(synced, caplo
     ]
 
 
-def test_skipping_every_organization_is_a_failure(synced):
+def test_a_sync_that_skips_every_organization_fails(synced):
     ended = synced("forbidden-1", "forbidden-2", failing_organizations="skip")
     assert ended.error.message.startswith("2 of 2 organizations failed: 2 forbidden. (1) The Access Token")
 
@@ -307,7 +308,7 @@ OVERWRITING = [
 
 
 @pytest.mark.parametrize("fields", OVERWRITING)
-def test_a_sync_that_overwrites_the_table_fails_instead_of_skipping_and_says_why(synced, fields):
+def test_a_sync_that_overwrites_the_table_fails_instead_of_skipping_and_gives_the_reason(synced, fields):
     configured = catalog(mode=SyncMode.full_refresh, **fields)
     ended = synced("a", "forbidden-1", configured=configured, failing_organizations="skip")
     assert ended.error.message.startswith(
@@ -327,7 +328,7 @@ def test_a_sync_that_overwrites_the_table_fails_instead_of_skipping_and_says_why
             generation_id=3,
             minimum_generation_id=0,
         ),
-        # As PyAirbyte requests every incremental stream, which it merges.
+        # PyAirbyte's configuration of incremental streams, which it merges.
         catalog(destination=DestinationSyncMode.overwrite, generation_id=2, minimum_generation_id=1),
         catalog(destination=DestinationSyncMode.overwrite),
     ],
@@ -339,12 +340,12 @@ def test_a_sync_that_keeps_the_rows_of_earlier_syncs_may_skip(synced, configured
 # The organizations stream.
 
 
-def test_the_columns_of_organizations_are_its_schema(synced):
+def test_the_columns_of_organizations_match_its_schema(synced):
     [row] = synced("a").rows("organizations")
     assert row.keys() == json.loads((SCHEMAS / "organizations.json").read_text())["properties"].keys()
 
 
-def test_an_organization_that_was_read_says_what_was_read(synced):
+def test_the_row_of_a_read_organization_has_its_counts_and_coverage(synced):
     [booking], [row] = (synced("a").rows(stream) for stream in BOTH)
     expected = {
         "outcome": "read",
@@ -361,7 +362,7 @@ def test_an_organization_that_was_read_says_what_was_read(synced):
     assert booking.keys() > {"synced_at"}
 
 
-def test_an_organization_that_failed_says_why(synced):
+def test_the_row_of_a_failed_organization_has_the_reason(synced):
     [row] = synced("not-connected-1").rows("organizations")
     assert row["error"].startswith("Organization not-connected-1 has no primary Cal.com account connected")
     assert (row["bookings_read"], row["bookings_sent"], row["coverage"], row["requests"]) == (None, None, None, 1)
@@ -390,14 +391,14 @@ def test_organizations_alone_delivers_no_booking_and_claims_nothing(synced):
     assert [each.stream.stream_descriptor.name for each in ended.states] == ["organizations"]
 
 
-def test_organizations_costs_no_request_of_its_own(synced, http):
+def test_the_organizations_stream_causes_no_additional_requests(synced, http):
     synced("a", configured=catalog())
     alone = http.call_count
     synced("a")
     assert http.call_count == 2 * alone
 
 
-def test_the_later_of_two_states_is_when_an_organization_was_read_last(http, settings):
+def test_last_read_at_is_the_later_one_of_two_states(http, settings):
     http.get(URL, status_code=403)
     early, late = "2026-01-01T00:00:00.000Z", "2999-01-01T00:00:00.000Z"
     before = [
@@ -407,8 +408,8 @@ def test_the_later_of_two_states_is_when_an_organization_was_read_last(http, set
     assert read(settings, catalog(*BOTH), before).rows("organizations")[0]["last_read_at"] == late
 
 
-def test_last_read_at_survives_syncs_that_fail(http, settings):
-    http.get(URL, json=answer(OVER))
+def test_last_read_at_is_kept_through_failed_syncs(http, settings):
+    http.get(URL, json=response(OVER))
     first = read(settings, catalog(*BOTH))
     http.get(URL, status_code=403)
     second = read(settings, catalog(*BOTH), first.last_states)
@@ -420,22 +421,22 @@ def test_last_read_at_survives_syncs_that_fail(http, settings):
 # Progress and totals.
 
 
-def test_the_closing_line_counts_everything(synced, caplog):
+def test_the_closing_line_counts_organizations_bookings_and_requests(synced, caplog):
     synced("a", "b", "not-connected-1")
     assert lines(caplog, "INFO")[-1] == (
         "Done: 2 of 3 organizations read, 1 failed; 2 bookings read, 2 delivered, 3 requests."
     )
 
 
-def test_the_closing_line_counts_those_that_were_not_attempted(synced, caplog):
+def test_the_closing_line_counts_organizations_that_were_not_attempted(synced, caplog):
     synced(*(f"refused-{number}" for number in range(9)))
     assert "0 of 9 organizations read, 3 failed, 6 not attempted; " in lines(caplog, "INFO")[-1]
 
 
-def test_a_long_sync_logs_every_thirty_seconds_how_far_it_is(http, settings, caplog, clock):
+def test_a_long_sync_logs_its_progress_every_thirty_seconds(http, settings, caplog, clock):
     def slow(request, context):
         clock.now += 1
-        return answer(OVER)
+        return response(OVER)
 
     http.get(URL, json=slow)
     read({**settings, "org_ids": [str(number) for number in range(100)], "num_workers": 1})
@@ -444,7 +445,7 @@ def test_a_long_sync_logs_every_thirty_seconds_how_far_it_is(http, settings, cap
     assert progress[0].startswith("So far: 29 of 100 organizations read, 0 failed; 29 bookings read, ")
 
 
-# Coverage. The accounts are read as Cal.com shows them, by the API's clock.
+# Coverage. Accounts are read at a time by the API's clock.
 
 
 def booked(org_id: str, starts: Iterable[datetime], status: str = "accepted") -> Account:
@@ -455,7 +456,7 @@ def booked(org_id: str, starts: Iterable[datetime], status: str = "accepted") ->
 
 
 def past(count: int, until: datetime = NOW) -> list[datetime]:
-    """So many starts, one an hour, the last of them well before ``until``."""
+    """Hourly starts, the last of them well before ``until``."""
     return [until - HOUR * (number + 2) for number in range(count)]
 
 
@@ -470,7 +471,7 @@ def sync_of(http, settings):
             account = by_id[request.qs["org_id"][0]]
             context.headers["Date"] = f"{now:%a, %d %b %Y %H:%M:%S} GMT"
             shown = account.shown(request.qs.get("status", [None])[0], now, int(request.qs["limit"][0]))
-            return answer(*(account.row(booking, "") for booking in shown))
+            return response(*(account.row(booking, "") for booking in shown))
 
         http.get(URL, json=respond)
         return read({**settings, **more, "org_ids": [*by_id]}, configured or catalog(*BOTH), before)
@@ -479,7 +480,7 @@ def sync_of(http, settings):
 
 
 def grown(count: int, status: str) -> tuple[list[Account], list[Account]]:
-    """Accounts of 100 bookings, and the same after 220 more, of this status, all since then."""
+    """Accounts with 100 bookings, and the same accounts with 220 more of this status, which started later."""
     org_ids = [f"org-{number}" for number in range(count)]
     before = [booked(org_id, past(100)) for org_id in org_ids]
     after = [booked(org_id, past(100)) for org_id in org_ids]
@@ -489,7 +490,7 @@ def grown(count: int, status: str) -> tuple[list[Account], list[Account]]:
     return before, after
 
 
-def test_a_gap_is_one_warning_that_names_the_times_the_window_and_the_remedy(sync_of, caplog):
+def test_a_gap_causes_one_warning_with_its_times_its_window_and_the_remedy(sync_of, caplog):
     before, after = grown(1, "accepted")
     first = sync_of(before, NOW)
     ended = sync_of(after, NOW + 20 * DAY, before=first.last_states)
@@ -503,7 +504,7 @@ def test_a_gap_is_one_warning_that_names_the_times_the_window_and_the_remedy(syn
     assert (row["coverage"], "past" in row["full_windows"]) == ("partial", True)
 
 
-def test_a_gap_in_the_cancelled_window_says_that_syncing_more_often_does_not_help(sync_of, caplog):
+def test_the_warning_of_a_gap_in_the_cancelled_window_says_that_more_frequent_syncs_do_not_help(sync_of, caplog):
     before, after = grown(1, "cancelled")
     first = sync_of(before, NOW)
     sync_of(after, NOW + 20 * DAY, before=first.last_states)
@@ -513,7 +514,7 @@ def test_a_gap_in_the_cancelled_window_says_that_syncing_more_often_does_not_hel
     assert not warning.endswith("Sync more often.")
 
 
-def test_gaps_in_many_organizations_are_a_few_warnings_and_a_count(sync_of, caplog, monkeypatch):
+def test_gaps_in_many_organizations_cause_a_few_warnings_and_a_count(sync_of, caplog, monkeypatch):
     monkeypatch.setattr(report, "ITEMS", 2)
     before, after = grown(4, "accepted")
     first = sync_of(before, NOW)
@@ -523,7 +524,7 @@ def test_gaps_in_many_organizations_are_a_few_warnings_and_a_count(sync_of, capl
     assert warnings[-1] == "In 2 more organizations a gap opened; the organizations stream names them."
 
 
-def test_a_full_window_without_a_gap_is_no_warning(sync_of, caplog):
+def test_a_full_window_without_a_gap_causes_no_warning(sync_of, caplog):
     account = booked("a", past(300))
     first = sync_of([account], NOW)
     sync_of([account], NOW + HOUR, before=first.last_states)
@@ -531,7 +532,7 @@ def test_a_full_window_without_a_gap_is_no_warning(sync_of, caplog):
     assert "Coverage: 0 complete, 1 partial, 0 unknown." in caplog.messages
 
 
-def test_the_first_incremental_sync_of_a_large_account_says_from_when_on_it_is_covered(sync_of, caplog):
+def test_the_first_incremental_sync_of_a_large_account_logs_the_start_of_its_coverage(sync_of, caplog):
     sync_of([booked("large", past(300)), booked("small", past(3))], NOW)
     covered = [line for line in caplog.messages if "is covered" in line]
     assert covered == [
@@ -540,7 +541,7 @@ def test_the_first_incremental_sync_of_a_large_account_says_from_when_on_it_is_c
     ]
 
 
-def test_the_first_sync_of_an_account_that_is_booked_far_ahead_says_until_when_it_is_covered(sync_of, caplog):
+def test_the_first_sync_of_an_account_with_many_future_bookings_logs_the_end_of_its_coverage(sync_of, caplog):
     account = booked("a", [*past(300), *(NOW + HOUR * (number + 1) for number in range(300))])
     sync_of([account], NOW)
     [covered] = [line for line in caplog.messages if "is covered" in line]
@@ -549,7 +550,7 @@ def test_the_first_sync_of_an_account_that_is_booked_far_ahead_says_until_when_i
     )
 
 
-def test_a_full_refresh_of_large_accounts_is_one_warning_for_all(sync_of, caplog):
+def test_a_full_refresh_of_large_accounts_causes_one_warning(sync_of, caplog):
     large = [booked(f"org-{number}", past(300)) for number in range(12)]
     sync_of([*large, booked("small", past(3))], NOW, FULL_REFRESH)
     [warning] = lines(caplog, "WARNING")
@@ -559,13 +560,13 @@ def test_a_full_refresh_of_large_accounts_is_one_warning_for_all(sync_of, caplog
 
 
 def ignoring(org_id: str) -> Account:
-    """An account behind the version of Cal.com's API that ignores the status."""
+    """An account with the version of Cal.com's API that ignores the status."""
     account = booked(org_id, [*past(20), *(NOW + HOUR * (number + 1) for number in range(20))])
     account.version = "2024-04-15"
     return account
 
 
-def test_responses_that_contradict_the_filters_are_a_warning_and_the_rows_are_delivered(sync_of, caplog):
+def test_responses_that_contradict_the_filters_cause_a_warning_and_their_rows_are_delivered(sync_of, caplog):
     ended = sync_of([ignoring("a")], NOW)
     [warning] = lines(caplog, "WARNING")
     assert warning == (
@@ -576,19 +577,19 @@ def test_responses_that_contradict_the_filters_are_a_warning_and_the_rows_are_de
     assert [row["coverage"] for row in ended.rows("organizations")] == ["unknown"]
 
 
-def test_unknown_coverage_of_many_organizations_is_twenty_warnings_and_a_count(sync_of, caplog):
+def test_unknown_coverage_of_many_organizations_causes_twenty_warnings_and_a_count(sync_of, caplog):
     sync_of([ignoring(f"org-{number}") for number in range(25)], NOW)
     warnings = lines(caplog, "WARNING")
     assert len(warnings) == report.ITEMS + 1
     assert warnings[-1] == ("Coverage of 5 more organizations is unknown, see coverage in the organizations stream.")
 
 
-def test_an_account_that_shows_too_little_to_tell_is_no_warning(sync_of, caplog):
+def test_an_account_with_too_few_bookings_for_a_proof_causes_no_warning(sync_of, caplog):
     ended = sync_of([Account("a")], NOW)
     assert [row["coverage"] for row in ended.rows("organizations")] == ["unknown"]
     assert lines(caplog, "WARNING") == []
 
 
-def test_chosen_statuses_are_counted_apart(sync_of, caplog):
+def test_organizations_with_chosen_statuses_are_counted_separately(sync_of, caplog):
     sync_of([booked("a", past(3))], NOW, statuses=["past", "upcoming"])
     assert "Coverage: 0 complete, 0 partial, 0 unknown, 1 by the chosen statuses alone." in caplog.messages

@@ -34,29 +34,29 @@ STATUSES = {
 }
 
 
-def told(kinds: dict) -> list:
+def cases(kinds: dict) -> list:
     return [(sign, kind) for kind, signs in kinds.items() for sign in signs]
 
 
-def answer(*rows, **data) -> bytes:
+def response(*rows, **data) -> bytes:
     return json.dumps({"success": True, "data": {"appointments": list(rows), **data}}).encode()
 
 
-@pytest.mark.parametrize(("code", "kind"), told(CODES))
+@pytest.mark.parametrize(("code", "kind"), cases(CODES))
 @pytest.mark.parametrize("status", [200, 400, 404, 500])
-def test_a_code_that_is_known_decides_whatever_the_status(status, code, kind):
+def test_a_known_code_decides_with_any_status(status, code, kind):
     assert judge(status, {"success": False, "code": code})[0] is kind
     assert judge(status, {"success": False, "error": {"code": code}})[0] is kind
 
 
-@pytest.mark.parametrize(("status", "kind"), told(STATUSES))
+@pytest.mark.parametrize(("status", "kind"), cases(STATUSES))
 @pytest.mark.parametrize("body", [None, [], "text", {}, {"code": "NEVER_SEEN"}, {"code": 99}, {"success": True}])
-def test_the_status_decides_where_no_code_is_known(status, kind, body):
+def test_the_status_decides_without_a_known_code(status, kind, body):
     assert judge(status, body)[0] is kind
 
 
 @pytest.mark.parametrize("body", [{"code": "NOT_CONNECTED"}, {"code": 16}, {"success": True, "data": {}}, None])
-def test_a_429_is_a_rate_limit_whatever_it_carries(body):
+def test_a_429_is_a_rate_limit_with_any_body(body):
     assert judge(429, body)[0] is failures.RATE_LIMITED
 
 
@@ -73,7 +73,7 @@ def test_a_429_is_a_rate_limit_whatever_it_carries(body):
     ],
 )
 @pytest.mark.parametrize("status", [200, 299])
-def test_a_failure_under_a_good_status_is_a_failure(status, body):
+def test_a_body_that_reports_a_failure_is_a_failure_even_with_a_success_status(status, body):
     assert judge(status, body)[0] is failures.SERVER_FAILED
 
 
@@ -82,7 +82,7 @@ def test_a_failure_under_a_good_status_is_a_failure(status, body):
     [{"success": True, "data": {}}, {"data": {}}, {"data": {}, "code": "OK"}, {"success": True, "code": 7}, None],
 )
 @pytest.mark.parametrize("status", [200, 299])
-def test_what_claims_success_is_no_failure(status, body):
+def test_a_body_that_reports_success_is_not_a_failure(status, body):
     assert judge(status, body)[0] is None
 
 
@@ -112,19 +112,19 @@ def test_every_code_of_the_contract_is_known():
     assert {"INVALID_REQUEST", "NOT_CONNECTED", "CALCOM_API_ERROR", "INTERNAL_ERROR"} <= set(responses.BY_CODE)
 
 
-def test_rows_are_handed_on_as_they_came():
+def test_rows_are_returned_unchanged():
     rows: list[dict] = [{"id": "2", "organization_id": ORG, "new": [{"x": None}]}, {"id": "1"}]
-    assert read(200, answer(*rows, count=7), ORG) == Rows(rows, 7)
-    assert read(200, bytearray(answer(*rows)), ORG) == Rows(rows)
+    assert read(200, response(*rows, count=7), ORG) == Rows(rows, 7)
+    assert read(200, bytearray(response(*rows)), ORG) == Rows(rows)
 
 
 @pytest.mark.parametrize("rows", [None, []])
-def test_no_appointments_is_an_empty_account(rows):
+def test_missing_appointments_are_an_empty_account(rows):
     body = {"success": True, "data": {"appointments": rows, "count": 0}}
     assert read(200, json.dumps(body).encode(), ORG) == Rows([], 0)
 
 
-def test_a_failure_comes_with_its_kind_its_code_and_what_ravan_says():
+def test_a_failure_has_its_kind_its_code_and_ravans_message():
     content = b'{"success": false, "code": "NOT_CONNECTED", "message": "no\\naccount"}'
     assert read(502, content, ORG) == Problem(failures.NOT_CONNECTED, "NOT_CONNECTED, HTTP 502", said="no account")
     assert read(503, b"<html>", ORG) == Problem(failures.SERVER_FAILED, "HTTP 503")
@@ -145,7 +145,7 @@ def test_a_failure_comes_with_its_kind_its_code_and_what_ravan_says():
         ({"success": True, "data": {"appointments": [{}, 7]}}, "row 2 is a number, not an object"),
     ],
 )
-def test_an_answer_of_another_shape_is_named(body, detail):
+def test_a_response_of_another_shape_is_described(body, detail):
     assert read(200, json.dumps(body).encode(), ORG) == Problem(failures.WRONG_SHAPE, "HTTP 200", detail)
 
 
@@ -165,14 +165,14 @@ def test_an_answer_of_another_shape_is_named(body, detail):
         (b"\xff\xfe\x00", "it is some other text"),
     ],
 )
-def test_an_answer_that_is_no_json_is_told_by_its_look_and_never_shown(content, detail):
+def test_a_response_that_is_not_json_is_described_and_not_quoted(content, detail):
     assert read(200, content, ORG) == Problem(failures.NOT_JSON, "HTTP 200", detail)
 
 
-def test_half_a_character_is_replaced_and_the_rows_are_marked_as_repaired():
-    content = answer({"id": "1", "attendee_name": "A \ud83d, \ude00 \ud83d\ude00 é"}, count=1)
+def test_a_lone_surrogate_is_replaced_and_the_rows_are_marked_as_repaired():
+    content = response({"id": "1", "attendee_name": "A \ud83d, \ude00 \ud83d\ude00 é"}, count=1)
     assert read(200, content, ORG) == Rows([{"id": "1", "attendee_name": "A �, � 😀 é"}], 1, repaired=True)
-    assert read(200, answer({"id": "\ud83d"}), ORG) == Rows([{"id": "�"}], repaired=True)
+    assert read(200, response({"id": "\ud83d"}), ORG) == Rows([{"id": "�"}], repaired=True)
 
 
 ROW = b'{"success": true, "data": {"appointments": [{"id": "1", "odd": %s, "good": [1.5, 7, "\xc3\xa9"]}]}}'
@@ -190,14 +190,14 @@ ROW = b'{"success": true, "data": {"appointments": [{"id": "1", "odd": %s, "good
         (b'["\xff", 1e999, "\\ud800"]', ["�", "1e999", "�"]),
     ],
 )
-def test_a_byte_that_is_no_utf_8_and_a_number_out_of_range_cost_only_themselves(sent, delivered):
+def test_invalid_utf_8_and_numbers_out_of_range_affect_only_their_own_values(sent, delivered):
     good = {"id": "1", "odd": delivered, "good": [1.5, 7, "é"]}
     assert read(200, ROW % sent, ORG) == Rows([good], repaired=True)
     assert read(200, bytearray(b"\xef\xbb\xbf" + ROW % sent), ORG) == Rows([good], repaired=True)
 
 
 @pytest.mark.parametrize("sent", [b"1e-400", b"12345678901234567890123", b'"\xc3\xa9"'])
-def test_a_number_within_range_is_no_repair(sent):
+def test_a_number_within_range_is_not_a_repair(sent):
     found = read(200, ROW % sent, ORG)
     assert isinstance(found, Rows)
     assert not found.repaired
@@ -206,7 +206,7 @@ def test_a_number_within_range_is_no_repair(sent):
 @pytest.mark.parametrize(
     "content", [(ROW % b'"\xff"')[:-1], (ROW % b"1e400")[:-2], ROW % b"NaN, \xff", b"\xff\xff", b"\xff{}"]
 )
-def test_a_response_that_can_not_be_repaired_is_no_json(content):
+def test_a_response_that_can_not_be_repaired_counts_as_not_json(content):
     found = read(200, content, ORG)
     assert isinstance(found, Problem)
     assert found.kind is failures.NOT_JSON
@@ -218,13 +218,13 @@ def test_an_error_in_another_encoding_keeps_its_code():
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig"])
-def test_a_response_in_another_unicode_encoding_is_no_repair(encoding):
-    content = answer({"id": "1"}).decode().encode(encoding)
+def test_a_response_in_another_unicode_encoding_is_not_a_repair(encoding):
+    content = response({"id": "1"}).decode().encode(encoding)
     assert read(200, content, ORG) == Rows([{"id": "1"}])
 
 
 @pytest.mark.parametrize("levels", [*range(245, 258), 600])
-def test_a_row_that_is_too_deep_to_be_printed_is_named(levels):
+def test_a_row_nested_too_deep_to_be_printed_is_reported(levels):
     row = json.loads('{"a":' * levels + "1" + "}" * levels)
     found = read(200, b'{"success":true,"data":{"appointments":[%s]}}' % json.dumps(row).encode(), ORG)
     record = AirbyteRecordMessage(stream="appointments", data=row, emitted_at=1)
@@ -238,25 +238,25 @@ def test_a_row_that_is_too_deep_to_be_printed_is_named(levels):
 
 
 @pytest.mark.parametrize("echo", ["another", 7, [], {"a": 1}, False])
-def test_the_echo_of_another_organization_is_refused(echo):
-    found = read(200, answer({"id": "1"}, org_id=echo), ORG)
+def test_a_response_that_names_another_organization_is_refused(echo):
+    found = read(200, response({"id": "1"}, org_id=echo), ORG)
     assert found == Problem(failures.OTHER_TENANT, "HTTP 200", "the bookings of another organization")
 
 
 @pytest.mark.parametrize("owner", ["another", 7, False, f"{ORG}0"])
 def test_a_row_of_another_organization_is_refused(owner):
-    found = read(200, answer({}, {"id": "1", "organization_id": owner}), ORG)
+    found = read(200, response({}, {"id": "1", "organization_id": owner}), ORG)
     assert found == Problem(failures.OTHER_TENANT, "HTTP 200", "a booking of another organization in row 2")
 
 
 @pytest.mark.parametrize("own", [None, "", ORG, ORG.upper(), f" {ORG}\n"])
-def test_an_owner_that_is_absent_or_the_same_is_fine(own):
+def test_a_row_with_no_or_the_requested_organization_is_accepted(own):
     rows = [{"id": "1", "organization_id": own}]
-    assert read(200, answer(*rows, org_id=own), ORG) == Rows(rows)
+    assert read(200, response(*rows, org_id=own), ORG) == Rows(rows)
 
 
 @pytest.mark.parametrize(
     ("owner", "own"), [("ab-c", True), ("AB-C ", True), ("abc", False), ("", False), (None, False), (5, False)]
 )
-def test_the_case_of_an_id_carries_nothing(owner, own):
+def test_the_case_of_an_id_is_ignored(owner, own):
     assert is_own(owner, "Ab-C") is own

@@ -1,4 +1,4 @@
-"""The protocol's verbs, and the files they are called with."""
+"""Tests of the protocol's verbs and their files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from sandbox.accounts import Account, Booking
 from source_ravan_calcom.bookings.records import CONVERSIONS, CURSOR_FIELD
 from source_ravan_calcom.source import SourceRavanCalcom
 from source_ravan_calcom.sync import SCHEMAS
-from unit_tests.syncs import BOTH, LOGGER, ORG, OVER, URL, answer, catalog, lines, read, state
+from unit_tests.syncs import BOTH, LOGGER, ORG, OVER, URL, catalog, lines, read, response, state
 
 INCOMPLETE = {"org_ids": []}
 
@@ -50,13 +50,13 @@ def test_discover_returns_both_streams_with_their_keys_and_their_cursor(settings
 
 
 @pytest.mark.parametrize("stream", BOTH)
-def test_every_column_has_what_a_column_needs(stream):
+def test_every_column_has_a_nullable_type_and_a_description(stream):
     schema = json.loads((SCHEMAS / f"{stream}.json").read_text())
-    assert schema["additionalProperties"] is True, "schemas: a field that Ravan adds must not be refused"
+    assert schema["additionalProperties"] is True, "schemas: additional fields of Ravan must be allowed"
     for name, column in schema["properties"].items():
         where = f"schemas/{stream}.json, column {name}"
         assert isinstance(column["type"], list) and len(column["type"]) == 2, f"{where}: type is [null, one type]"
-        assert column["type"][0] == "null", f"{where}: no value is certain, so null comes first in type"
+        assert column["type"][0] == "null", f"{where}: null comes first in type, because any value may be missing"
         assert column["description"].endswith("."), f"{where}: a description, in sentences, is missing"
         assert ("format" in column) == ("airbyte_type" in column), f"{where}: a time has format and airbyte_type"
         if "format" in column:
@@ -73,7 +73,7 @@ def test_every_column_of_appointments_is_converted_and_sent_by_the_sandbox():
 
 
 @pytest.mark.parametrize("verb", ["check", "discover", "read", "configure"])
-def test_settings_that_can_not_be_used_are_refused_by_every_verb_without_a_request(http, tmp_path, verb):
+def test_invalid_settings_are_refused_by_every_verb_without_a_request(http, tmp_path, verb):
     source = SourceRavanCalcom()
     with pytest.raises(AirbyteTracedException) as refused:
         if verb == "configure":
@@ -88,8 +88,8 @@ def test_settings_that_can_not_be_used_are_refused_by_every_verb_without_a_reque
 
 
 @pytest.mark.parametrize("verb", ["check", "discover", "read"])
-def test_a_setting_that_is_probably_a_mistake_is_a_warning_of_every_verb(http, settings, caplog, verb):
-    http.get(URL, json=answer())
+def test_a_setting_that_is_probably_a_mistake_causes_a_warning_of_every_verb(http, settings, caplog, verb):
+    http.get(URL, json=response())
     given = {**settings, "org_id": "x"}
     if verb == "read":
         read(given)
@@ -102,18 +102,18 @@ def test_configure_returns_the_settings_normalised_and_writes_no_file(tmp_path, 
     given = {**settings, "access_token": " Bearer some.jwt.token ", "agent_id": None, "later": 1}
     configured = SourceRavanCalcom().configure(given, str(tmp_path))
     assert configured["access_token"] == "some.jwt.token"
-    assert configured["later"] == 1, "it stays, so that the verb can caution"
+    assert configured["later"] == 1, "it is kept, so that the verb can warn of it"
     assert "agent_id" not in configured
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_token_is_masked_as_it_is_sent_and_not_only_as_it_was_pasted(http, settings):
-    http.get(URL, json=answer())
+def test_the_token_is_masked_both_as_pasted_and_as_sent(http, settings):
+    http.get(URL, json=response())
     SourceRavanCalcom().check(LOGGER, {**settings, "access_token": " Bearer some.jwt.token "})
     assert "some.jwt.token" not in filter_secrets("sent some.jwt.token")
 
 
-def test_a_stream_that_this_source_does_not_have_is_named(settings):
+def test_an_unknown_stream_is_named(settings):
     error = read(settings, catalog("appointments", "bookings")).error
     assert error.message == (
         "The connection selects a stream that this source does not have: bookings. "
@@ -140,7 +140,7 @@ def refusal(noun, path) -> str:
 
 @pytest.fixture
 def file(tmp_path):
-    """Write a file, and return its path."""
+    """Return a function that writes a file and returns its path."""
 
     def file(content):
         path = tmp_path / "file.json"
@@ -151,7 +151,7 @@ def file(tmp_path):
 
 
 @pytest.mark.parametrize("noun", FILES)
-def test_a_file_that_is_missing_is_named(noun, tmp_path):
+def test_a_missing_file_is_named(noun, tmp_path):
     path = tmp_path / "file.json"
     assert refusal(noun, path) == f"The {noun} file {path} can't be read: No such file or directory."
 
@@ -164,7 +164,7 @@ def test_a_file_that_is_not_json_is_named_with_the_place_of_the_mistake(noun, fi
     )
 
 
-def test_a_configuration_file_is_read_as_it_is(file, settings):
+def test_a_configuration_file_is_read_unchanged(file, settings):
     assert SourceRavanCalcom.read_config(str(file(settings))) == settings
 
 
@@ -203,7 +203,7 @@ DISCOVERED = {"streams": [{"name": "appointments", "json_schema": {}, "supported
         ),
     ],
 )
-def test_a_file_that_is_no_configured_catalog_is_named_with_what_is_wrong(file, content, problem):
+def test_a_file_that_is_not_a_configured_catalog_is_named_with_the_reason(file, content, problem):
     path = file(content)
     assert refusal("catalog", path).startswith(f"The catalog file {path} is not a configured catalog: {problem}")
 
@@ -211,7 +211,7 @@ def test_a_file_that_is_no_configured_catalog_is_named_with_what_is_wrong(file, 
 @pytest.mark.parametrize(
     "content", ["{", "7", '{"appointments": {}}', '[{"type": "STREAM", "stream": 5}]', '["x"]', '[{"type": "NEW"}]']
 )
-def test_a_state_file_that_is_no_state_is_one_warning_and_everything_is_read_again(file, caplog, content):
+def test_an_invalid_state_file_causes_one_warning_and_a_full_read(file, caplog, content):
     assert SourceRavanCalcom.read_state(str(file(content))) == []
     [warning] = lines(caplog, "WARNING")
     assert warning.startswith("The saved state was not understood (")
@@ -229,7 +229,7 @@ def test_no_state_file_is_a_first_sync():
 
 
 def test_a_state_file_is_read(file, http, settings):
-    http.get(URL, json=answer(OVER))
+    http.get(URL, json=response(OVER))
     saved = read(settings).saved()
     descriptor = {"name": "appointments"}
     path = file([{"type": "STREAM", "stream": {"stream_descriptor": descriptor, "stream_state": saved}}])
@@ -248,15 +248,15 @@ def test_a_state_file_is_read(file, http, settings):
         AirbyteStateMessage(),
     ],
 )
-def test_a_state_of_another_kind_is_one_warning_and_a_full_read(http, settings, caplog, message):
-    http.get(URL, json=answer(OVER))
+def test_a_state_of_another_type_causes_one_warning_and_a_full_read(http, settings, caplog, message):
+    http.get(URL, json=response(OVER))
     assert len(read(settings, state=[message]).rows()) == 1
     [warning] = lines(caplog, "WARNING")
     assert warning.startswith("The saved state was not understood (it names no stream), so every booking is read")
 
 
 def test_a_state_without_content_is_a_first_sync(http, settings, caplog):
-    http.get(URL, json=answer(OVER))
+    http.get(URL, json=response(OVER))
     empty = AirbyteStreamState(stream_descriptor=StreamDescriptor(name="appointments"))
     before = [AirbyteStateMessage(type=AirbyteStateType.STREAM, stream=empty)]
     assert len(read(settings, state=before).rows()) == 1
@@ -264,6 +264,6 @@ def test_a_state_without_content_is_a_first_sync(http, settings, caplog):
 
 
 def test_the_state_of_an_organization_that_was_removed_is_dropped(http, settings):
-    http.get(URL, json=answer(OVER))
+    http.get(URL, json=response(OVER))
     before = [state("appointments", version=2, organizations={"gone": {"sent": ""}})]
     assert [*read(settings, state=before).saved()["organizations"]] == [ORG]

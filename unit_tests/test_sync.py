@@ -1,4 +1,4 @@
-"""What a read requests, delivers and remembers."""
+"""Tests of a read: its requests, its records and its states."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from unit_tests.syncs import (
     ORG,
     OVER,
     URL,
-    answer,
     bookings,
     catalog,
     lines,
     organizations,
     read,
     requested,
+    response,
     state,
 )
 
@@ -36,27 +36,27 @@ def failing(status_code: int = 502, code: str | None = None):
     return {"status_code": status_code, "json": {"success": False, "message": "no", **({"code": code} if code else {})}}
 
 
-# Which organization is requested when.
+# The order of organizations.
 
 
-def test_organizations_are_requested_in_the_users_order(http, settings):
-    http.get(URL, json=answer(OVER))
+def test_organizations_are_requested_in_the_order_of_the_settings(http, settings):
+    http.get(URL, json=response(OVER))
     synced = read({**settings, "org_ids": list("cab"), "num_workers": 1})
     assert organizations(http) == list("cab")
     assert [row["organization_id"] for row in synced.rows()] == list("cab")
 
 
 def test_one_worker_reads_any_number_of_organizations(http, settings):
-    http.get(URL, json=answer(OVER))
+    http.get(URL, json=response(OVER))
     org_ids = [str(number) for number in range(50)]
     synced = read({**settings, "org_ids": org_ids, "num_workers": 1})
     assert synced.error is None
     assert [*synced.saved()["organizations"]] == org_ids
 
 
-def test_a_retried_organization_leaves_its_worker_to_the_next(http, settings):
-    http.get(URL, json=answer(OVER))
-    http.get(f"{URL}?org_id=a", [failing(), {"json": answer(OVER)}])
+def test_an_organization_that_waits_for_its_retry_frees_its_worker(http, settings):
+    http.get(URL, json=response(OVER))
+    http.get(f"{URL}?org_id=a", [failing(), {"json": response(OVER)}])
     synced = read({**settings, "org_ids": list("abc"), "num_workers": 1})
     assert organizations(http) == ["a", "b", "c", "a"]
     assert synced.error is None
@@ -65,10 +65,10 @@ def test_a_retried_organization_leaves_its_worker_to_the_next(http, settings):
 def test_a_retried_organization_is_requested_before_new_ones_once_it_is_due(http, settings, clock, jitter):
     def slow(request, context):
         clock.now += 0.6
-        return answer(OVER)
+        return response(OVER)
 
     http.get(URL, json=slow)
-    http.get(f"{URL}?org_id=a", [failing(), {"json": answer(OVER)}])
+    http.get(f"{URL}?org_id=a", [failing(), {"json": response(OVER)}])
     read({**settings, "org_ids": list("abcde"), "num_workers": 1})
     assert organizations(http) == ["a", "b", "c", "a", "d", "e"]
 
@@ -77,7 +77,7 @@ def test_retried_organizations_are_requested_in_the_order_in_which_they_are_due(
     def fails(request, context):
         jitter({"a": 1.2, "b": 0.8, "c": 1.0}[request.qs["org_id"][0]])
         context.status_code = 502 if organizations(http).count(request.qs["org_id"][0]) == 1 else 200
-        return answer(OVER)
+        return response(OVER)
 
     http.get(URL, json=fails)
     read({**settings, "org_ids": list("abc"), "num_workers": 1})
@@ -85,8 +85,8 @@ def test_retried_organizations_are_requested_in_the_order_in_which_they_are_due(
 
 
 def test_a_retry_continues_at_the_window_that_failed(http, settings):
-    http.get(URL, json=answer(*bookings(200)))
-    http.get(f"{URL}?status=past", [failing(), {"json": answer(*bookings(200))}])
+    http.get(URL, json=response(*bookings(200)))
+    http.get(f"{URL}?status=past", [failing(), {"json": response(*bookings(200))}])
     synced = read(settings)
     assert synced.error is None
     assert len(synced.rows()) == 200
@@ -114,9 +114,9 @@ def test_no_retry_starts_two_minutes_after_the_first_failure(http, settings, clo
 
 
 def test_a_success_gives_the_next_window_all_retries_again(http, settings, clock, jitter):
-    http.get(URL, json=answer(*bookings(200)))
+    http.get(URL, json=response(*bookings(200)))
     for window in ("upcoming", "past"):
-        http.get(f"{URL}?status={window}", [*[failing()] * 4, {"json": answer(*bookings(1))}])
+        http.get(f"{URL}?status={window}", [*[failing()] * 4, {"json": response(*bookings(1))}])
     synced = read(settings)
     assert synced.error is None
     assert clock.waits == [1, 2, 4, 8] * 2
@@ -129,24 +129,24 @@ def test_a_failure_that_a_retry_would_not_help_is_requested_once(http, settings,
     assert http.call_count == 1
 
 
-def test_each_retry_is_a_log_line_that_says_why_and_when(http, settings, caplog, jitter):
+def test_each_retry_is_logged_with_its_reason_and_time(http, settings, caplog, jitter):
     caplog.set_level("INFO")
-    http.get(URL, [failing(), {"json": answer(OVER)}])
+    http.get(URL, [failing(), {"json": response(OVER)}])
     read(settings)
     assert f"Organization {ORG}: HTTP 502. Retrying in 1 s (try 2 of 5)." in lines(caplog, "INFO")
 
 
 def test_requests_are_counted_over_all_tries_and_windows(http, settings):
-    http.get(URL, json=answer(*bookings(200)))
-    http.get(f"{URL}?status=past", [failing(), {"json": answer()}])
+    http.get(URL, json=response(*bookings(200)))
+    http.get(f"{URL}?status=past", [failing(), {"json": response()}])
     [row] = read(settings, catalog(*BOTH)).rows("organizations")
     assert row["requests"] == http.call_count == 7
 
 
-# Requests under way.
+# Requests in progress.
 
 
-def test_no_more_requests_are_under_way_than_the_user_allows(http, settings, clock, monkeypatch):
+def test_no_more_requests_are_in_progress_than_the_setting_allows(http, settings, clock, monkeypatch):
     under_way, most = [], []
 
     class LateThread(InlineThread):
@@ -159,7 +159,7 @@ def test_no_more_requests_are_under_way_than_the_user_allows(http, settings, clo
     def finish_the_first(seconds):
         under_way.pop(0)()
 
-    http.get(URL, json=answer(OVER))
+    http.get(URL, json=response(OVER))
     monkeypatch.setattr("source_ravan_calcom.workers.Thread", LateThread)
     monkeypatch.setattr(clock, "wait", finish_the_first)
     synced = read({**settings, "org_ids": [str(number) for number in range(20)], "num_workers": 3})
@@ -170,9 +170,9 @@ def test_no_more_requests_are_under_way_than_the_user_allows(http, settings, clo
 # Rate limits.
 
 
-def test_a_rate_limit_is_shown_until_a_request_succeeds(http, settings, caplog):
+def test_the_stream_status_shows_a_rate_limit_until_a_request_succeeds(http, settings, caplog):
     caplog.set_level("INFO")
-    http.get(URL, [{"status_code": 429, "headers": {"Retry-After": "7"}}, {"json": answer(OVER)}])
+    http.get(URL, [{"status_code": 429, "headers": {"Retry-After": "7"}}, {"json": response(OVER)}])
     synced = read(settings)
     assert synced.error is None
     assert [status for _, status in synced.statuses] == ["STARTED", "RATE_LIMITED", "RUNNING", "RUNNING", "COMPLETE"]
@@ -181,8 +181,8 @@ def test_a_rate_limit_is_shown_until_a_request_succeeds(http, settings, caplog):
     assert caplog.messages.count("Requests succeed again.") == 1
 
 
-def test_the_rate_limited_status_is_one_of_running_with_one_reason(http, settings):
-    http.get(URL, [{"status_code": 429}, {"json": answer(OVER)}])
+def test_the_status_of_a_rate_limit_is_running_with_one_reason(http, settings):
+    http.get(URL, [{"status_code": 429}, {"json": response(OVER)}])
     [limited] = [
         message.trace.stream_status
         for message in read(settings).messages
@@ -192,15 +192,15 @@ def test_the_rate_limited_status_is_one_of_running_with_one_reason(http, setting
 
 
 def test_a_429_uses_up_no_retry(http, settings, clock):
-    http.get(URL, [*[{"status_code": 429}] * 20, {"json": answer(OVER)}])
+    http.get(URL, [*[{"status_code": 429}] * 20, {"json": response(OVER)}])
     synced = read(settings)
     assert synced.error is None
     assert http.call_count == 21
     assert synced.statuses.count(("appointments", "RATE_LIMITED")) == 1
 
 
-def test_a_rate_limit_that_lasts_stops_the_sync_with_one_sentence(http, settings, clock):
-    http.get(URL, json=answer(OVER))
+def test_a_lasting_rate_limit_stops_the_sync_with_one_error(http, settings, clock):
+    http.get(URL, json=response(OVER))
     for org_id in "bc":
         http.get(f"{URL}?org_id={org_id}", status_code=429)
     synced = read({**settings, "org_ids": list("abcd"), "num_workers": 1}, catalog(*BOTH))
@@ -210,28 +210,28 @@ def test_a_rate_limit_that_lasts_stops_the_sync_with_one_sentence(http, settings
     assert set(organizations(http)) == {"a", "b"}
 
 
-# What the API does not know.
+# Refused limits and windows.
 
 
-def rows_up_to(most: int, rows):
-    """Rows as an API gives that refuses a higher limit."""
+def rows_if_limit_allows(most: int, rows):
+    """Rows of an API that refuses a higher limit."""
 
     def respond(request, context):
         if int(request.qs["limit"][0]) > most:
             context.status_code = 400
             return {"success": False, "code": "INVALID_REQUEST"}
-        return answer(*rows)
+        return response(*rows)
 
     return respond
 
 
 def test_a_refused_limit_is_lowered_once_for_the_whole_sync_and_logged_once(http, settings, caplog):
     caplog.set_level("INFO")
-    http.get(URL, json=rows_up_to(100, bookings(3)))
+    http.get(URL, json=rows_if_limit_allows(100, bookings(3)))
     synced = read({**settings, "org_ids": list("abc"), "num_workers": 1})
     assert synced.error is None
     assert len(synced.rows()) == 9
-    # The first request for b had left when a was read.
+    # The first request for b was sent before a was read.
     limits = [(request.qs["org_id"][0], request.qs["limit"][0]) for request in http.request_history]
     assert limits == [("a", "200"), ("a", "100"), ("b", "200"), ("b", "100"), ("c", "100")]
     assert [line for line in caplog.messages if "200" in line] == [
@@ -240,9 +240,9 @@ def test_a_refused_limit_is_lowered_once_for_the_whole_sync_and_logged_once(http
 
 
 @pytest.mark.parametrize("code", ["INVALID_REQUEST", "CONFLICT", "CALCOM_API_ERROR", "INTERNAL_ERROR"])
-def test_a_limit_may_be_refused_with_any_of_these_codes_under_http_400(http, settings, code):
+def test_the_limit_is_lowered_after_each_of_these_codes_with_http_400(http, settings, code):
     http.get(f"{URL}?limit=200", **failing(400, code))
-    http.get(f"{URL}?limit=100", json=answer(OVER))
+    http.get(f"{URL}?limit=100", json=response(OVER))
     assert read(settings).error is None
     assert http.call_count == 2
 
@@ -261,24 +261,24 @@ def test_a_request_refused_with_either_limit_fails_as_invalid(http, settings):
     assert [request.qs["limit"][0] for request in http.request_history] == ["200", "100"]
 
 
-def test_a_window_that_is_refused_as_invalid_is_left_out(http, settings):
-    http.get(URL, json=answer(*bookings(200)))
+def test_a_window_refused_as_invalid_is_skipped(http, settings):
+    http.get(URL, json=response(*bookings(200)))
     http.get(f"{URL}?status=recurring", **failing(400, "INVALID_REQUEST"))
     synced = read(settings)
     assert synced.error is None
     assert requested(http) == [None, "unconfirmed", "recurring", "upcoming", "past", "cancelled"]
 
 
-def test_a_chosen_status_that_is_refused_as_invalid_fails_the_organization(http, settings):
-    http.get(URL, json=answer(OVER))
+def test_a_chosen_status_refused_as_invalid_fails_the_organization(http, settings):
+    http.get(URL, json=response(OVER))
     http.get(f"{URL}?status=recurring", **failing(400, "INVALID_REQUEST"))
     synced = read({**settings, "statuses": ["recurring", "past"]})
     assert "as invalid (INVALID_REQUEST, HTTP 400)" in synced.error.message
 
 
 @pytest.mark.parametrize("window_failure", [failing(404), failing(418), failing(502, "CALCOM_API_ERROR")])
-def test_a_window_that_fails_for_good_is_left_out_once_a_plain_request_succeeds(http, settings, window_failure):
-    http.get(URL, json=answer(*bookings(200)))
+def test_a_window_that_keeps_failing_is_skipped_if_an_unfiltered_request_succeeds(http, settings, window_failure):
+    http.get(URL, json=response(*bookings(200)))
     http.get(f"{URL}?status=recurring", **window_failure)
     synced = read(settings)
     assert synced.error is None
@@ -290,22 +290,22 @@ def test_a_window_that_fails_for_good_is_left_out_once_a_plain_request_succeeds(
     ]
 
 
-def test_a_window_that_fails_while_plain_requests_fail_too_is_not_left_out(http, settings):
-    http.get(URL, [{"json": answer(*bookings(200))}, failing(502, "CALCOM_API_ERROR")])
+def test_a_window_is_not_skipped_if_the_unfiltered_request_fails_too(http, settings):
+    http.get(URL, [{"json": response(*bookings(200))}, failing(502, "CALCOM_API_ERROR")])
     http.get(f"{URL}?status=unconfirmed", **failing(502, "CALCOM_API_ERROR"))
     synced = read(settings, catalog(*BOTH))
     assert synced.outcomes == [("failed", "calcom_failed")]
     assert synced.rows() == []
 
 
-def test_a_window_that_another_organization_lacked_is_left_out_after_one_failure(http, settings, clock):
+def test_a_window_skipped_for_one_organization_is_skipped_for_the_next_after_one_failure(http, settings, clock):
     def small_and_slow(request, context):
         clock.now += 5
-        return answer(OVER)
+        return response(OVER)
 
     http.get(URL, json=small_and_slow)
     for org_id in ("first", "last"):
-        http.get(f"{URL}?org_id={org_id}", json=answer(*bookings(200)))
+        http.get(f"{URL}?org_id={org_id}", json=response(*bookings(200)))
         http.get(f"{URL}?org_id={org_id}&status=recurring", **failing(502, "CALCOM_API_ERROR"))
     org_ids = ["first", *(str(number) for number in range(10)), "last"]
     synced = read({**settings, "org_ids": org_ids, "num_workers": 1})
@@ -316,7 +316,7 @@ def test_a_window_that_another_organization_lacked_is_left_out_after_one_failure
 
 @pytest.mark.parametrize("code", ["NOT_CONNECTED", "INTERNAL_ERROR"])
 def test_a_window_that_fails_otherwise_fails_the_organization(http, settings, code):
-    http.get(URL, json=answer(*bookings(200)))
+    http.get(URL, json=response(*bookings(200)))
     http.get(f"{URL}?status=recurring", **failing(400, code))
     synced = read(settings)
     assert f"({code}, HTTP 400" in synced.error.message
@@ -327,36 +327,36 @@ def test_a_window_that_fails_otherwise_fails_the_organization(http, settings, co
 
 
 def test_an_organization_is_delivered_whole_or_not_at_all(http, settings):
-    http.get(URL, json=answer(*bookings(200)))
+    http.get(URL, json=response(*bookings(200)))
     http.get(f"{URL}?status=cancelled", status_code=403)
     synced = read(settings)
     assert (synced.rows(), synced.saved()["organizations"]) == ([], {})
 
 
-def test_an_incremental_sync_sends_only_what_is_new(http, settings):
-    http.get(URL, json=answer(*bookings(3)))
+def test_an_incremental_sync_sends_only_new_rows(http, settings):
+    http.get(URL, json=response(*bookings(3)))
     first = read(settings)
-    http.get(URL, json=answer(*bookings(2), {**OVER, "id": "new"}))
+    http.get(URL, json=response(*bookings(2), {**OVER, "id": "new"}))
     second = read(settings, state=first.last_states)
     assert [row["id"] for row in second.rows()] == ["new"]
 
 
 def test_a_full_refresh_ignores_the_state(http, settings):
-    http.get(URL, json=answer(OVER))
+    http.get(URL, json=response(OVER))
     first = read(settings)
     assert read(settings, state=first.last_states).rows() == []
     assert len(read(settings, FULL_REFRESH, first.last_states).rows()) == 1
 
 
-def test_a_full_refresh_leaves_a_state_that_the_next_incremental_sync_takes_for_none(http, settings):
-    http.get(URL, json=answer(OVER))
+def test_the_state_of_a_full_refresh_is_ignored_by_the_next_incremental_sync(http, settings):
+    http.get(URL, json=response(OVER))
     [left] = read(settings, FULL_REFRESH).states
     assert vars(left.stream.stream_state) == {"__ab_no_cursor_state_message": True}
     assert len(read(settings, state=[left]).rows()) == 1
 
 
-def test_a_state_follows_the_records_that_it_holds(http, settings):
-    http.get(URL, json=answer(OVER))
+def test_a_state_follows_the_records_that_it_includes(http, settings):
+    http.get(URL, json=response(OVER))
     synced = read({**settings, "org_ids": list("abc")})
     printed: set[str] = set()
     for message in synced.messages:
@@ -367,31 +367,31 @@ def test_a_state_follows_the_records_that_it_holds(http, settings):
     assert printed == set("abc")
 
 
-def test_a_sync_that_sends_something_everywhere_prints_ten_states(http, settings):
-    http.get(URL, json=answer(OVER))
+def test_a_sync_with_records_of_every_organization_prints_ten_states(http, settings):
+    http.get(URL, json=response(OVER))
     assert len(read({**settings, "org_ids": [str(number) for number in range(100)]}).states) == 10
 
 
 def test_a_sync_that_sends_nothing_prints_one_state(http, settings):
-    http.get(URL, json=answer())
+    http.get(URL, json=response())
     assert len(read({**settings, "org_ids": [str(number) for number in range(100)]}).states) == 1
 
 
 def test_a_failed_organization_keeps_its_earlier_state(http, settings):
-    http.get(URL, json=answer(OVER))
+    http.get(URL, json=response(OVER))
     first = read(settings)
     http.get(URL, status_code=403)
     second = read(settings, state=first.last_states)
     assert second.saved() == first.saved()
 
 
-def test_the_rows_of_one_organization_carry_one_time_with_z_that_never_goes_backwards(http, settings):
-    http.get(URL, json=answer(OVER, {**OVER, "id": "2"}))
+def test_the_rows_of_one_organization_have_one_synced_at_in_utc_that_always_increases(http, settings):
+    http.get(URL, json=response(OVER, {**OVER, "id": "2"}))
     synced = read(settings)
     [synced_at] = {row["synced_at"] for row in synced.rows()}
     assert synced_at.endswith("Z")
     synced.saved()["organizations"][ORG]["synced_at"] = FUTURE
-    http.get(URL, json=answer({**OVER, "status": "pending"}))
+    http.get(URL, json=response({**OVER, "status": "pending"}))
     assert [row["synced_at"] for row in read(settings, state=synced.last_states).rows()] == ["2999-01-01T00:00:00.001Z"]
 
 
@@ -399,8 +399,8 @@ def test_the_rows_of_one_organization_carry_one_time_with_z_that_never_goes_back
     ("streams", "mode"),
     [(("organizations",), SyncMode.incremental), (BOTH, SyncMode.full_refresh), (BOTH, SyncMode.incremental)],
 )
-def test_no_time_goes_backwards_whichever_stream_remembers_it(http, settings, streams, mode):
-    http.get(URL, json=answer(OVER))
+def test_synced_at_increases_with_the_state_of_either_stream(http, settings, streams, mode):
+    http.get(URL, json=response(OVER))
     before = [state("organizations", version=1, organizations={ORG: FUTURE})]
     synced = read(settings, catalog(*streams, mode=mode), before)
     assert all(row["synced_at"] > FUTURE for name in streams for row in synced.rows(name))
@@ -415,8 +415,8 @@ def test_no_time_goes_backwards_whichever_stream_remembers_it(http, settings, st
         ({"version": 2, "organizations": {"a": {}}}, "its entry for organization a is damaged"),
     ],
 )
-def test_a_state_that_is_not_understood_is_one_warning_and_a_full_read(http, settings, caplog, saved, problem):
-    http.get(URL, json=answer(OVER))
+def test_an_invalid_state_causes_one_warning_and_a_full_read(http, settings, caplog, saved, problem):
+    http.get(URL, json=response(OVER))
     synced = read(settings, catalog(*BOTH), [state("appointments", **saved)])
     assert synced.error is None
     assert len(synced.rows()) == 1
@@ -427,8 +427,8 @@ def test_a_state_that_is_not_understood_is_one_warning_and_a_full_read(http, set
 
 
 @pytest.mark.parametrize("saved", [{"version": 9, "organizations": {"a": FUTURE}}, {"version": 1, "organizations": 5}])
-def test_a_state_of_organizations_that_is_not_understood_counts_as_none(http, settings, caplog, saved):
-    http.get(URL, json=answer(OVER))
+def test_an_invalid_state_of_organizations_counts_as_none(http, settings, caplog, saved):
+    http.get(URL, json=response(OVER))
     synced = read(settings, catalog("organizations"), [state("organizations", **saved)])
     assert synced.error is None
     assert synced.rows("organizations")[0]["synced_at"] < FUTURE
@@ -439,8 +439,8 @@ def size(content) -> int:
 
 
 @pytest.mark.parametrize("more", [0, 1])
-def test_states_that_come_near_the_platforms_limit_are_a_warning(http, settings, caplog, monkeypatch, more):
-    http.get(URL, json=answer(*bookings(3)))
+def test_states_near_the_platforms_limit_cause_a_warning(http, settings, caplog, monkeypatch, more):
+    http.get(URL, json=response(*bookings(3)))
     monkeypatch.setattr(sync, "STATE_BYTES", size(read(settings).saved()) - more)
     read(settings)
     warnings = lines(caplog, "WARNING")
@@ -449,7 +449,7 @@ def test_states_that_come_near_the_platforms_limit_are_a_warning(http, settings,
 
 
 def test_the_states_of_both_streams_count_together_against_the_platforms_limit(http, settings, caplog, monkeypatch):
-    http.get(URL, json=answer(OVER))
+    http.get(URL, json=response(OVER))
     before = read(settings, catalog(*BOTH))
     both = size(before.saved()) + size(before.saved("organizations"))
     monkeypatch.setattr(sync, "STATE_BYTES", both - 1)
@@ -459,15 +459,15 @@ def test_the_states_of_both_streams_count_together_against_the_platforms_limit(h
     assert len(lines(caplog, "WARNING")) == 1
 
 
-def test_states_may_have_eight_megabytes_without_a_warning():
+def test_states_of_eight_megabytes_cause_no_warning():
     assert sync.STATE_BYTES == 8_000_000
 
 
-# Odd responses.
+# Unusual responses.
 
 
-def test_a_count_that_does_not_add_up_is_a_warning_and_the_rows_are_delivered(http, settings, caplog):
-    body = answer(OVER)
+def test_a_wrong_count_causes_a_warning_and_the_rows_are_delivered(http, settings, caplog):
+    body = response(OVER)
     body["data"]["count"] = 5
     http.get(URL, json=body)
     assert len(read(settings).rows()) == 1
@@ -476,8 +476,8 @@ def test_a_count_that_does_not_add_up_is_a_warning_and_the_rows_are_delivered(ht
     ]
 
 
-def test_half_a_character_is_replaced_and_one_warning(http, settings, caplog):
-    body = json.dumps(answer(*bookings(200, attendee_name="Ann 😀"))).replace("\\ude00", "")
+def test_a_lone_surrogate_is_replaced_with_one_warning(http, settings, caplog):
+    body = json.dumps(response(*bookings(200, attendee_name="Ann 😀"))).replace("\\ude00", "")
     http.get(URL, content=body.encode())
     synced = read(settings)
     assert {row["attendee_name"] for row in synced.rows()} == {"Ann �"}
@@ -487,13 +487,13 @@ def test_half_a_character_is_replaced_and_one_warning(http, settings, caplog):
     ]
 
 
-def test_what_a_row_lost_is_in_its_meta_and_in_one_warning_per_column(http, settings, caplog):
+def test_lost_values_are_reported_in_meta_and_in_one_warning_per_column(http, settings, caplog):
     odd = [
         {**OVER, "id": "a", "duration_minutes": "secret", "attendee_phone": 15550000001},
         {**OVER, "id": 7, "duration_minutes": [1], "attendee_name": "secret\0"},
         {**OVER, "id": "c"},
     ]
-    http.get(URL, json=answer(*odd))
+    http.get(URL, json=response(*odd))
     synced = read(settings)
     lost = {"reason": "SOURCE_SERIALIZATION_ERROR"}
     printed = [
@@ -525,48 +525,48 @@ def test_what_a_row_lost_is_in_its_meta_and_in_one_warning_per_column(http, sett
     ]
 
 
-def test_a_row_of_odd_values_is_not_sent_again_unchanged(http, settings):
-    http.get(URL, json=answer({**OVER, "id": 7, "duration_minutes": "?", "attendee_name": {"a": "\0"}}))
+def test_an_unchanged_row_with_converted_values_is_not_sent_again(http, settings):
+    http.get(URL, json=response({**OVER, "id": 7, "duration_minutes": "?", "attendee_name": {"a": "\0"}}))
     first = read(settings)
     assert len(first.rows()) == 1
     assert read(settings, state=first.last_states).rows() == []
 
 
-def test_rows_of_several_attendees_are_one_booking_that_is_not_sent_again(http, settings, caplog):
+def test_rows_of_several_attendees_are_delivered_as_one_booking_that_is_not_sent_again(http, settings, caplog):
     seats = [{**OVER, "attendee_email": f"{letter}@example.com"} for letter in "bcad"]
     other = {**OVER, "id": "2"}
-    http.get(URL, json=answer(*seats, other))
+    http.get(URL, json=response(*seats, other))
     first = read(settings)
     assert [row.get("attendee_email") for row in first.rows()] == ["a@example.com", None]
     assert lines(caplog, "WARNING") == [
         f"Organization {ORG}: Ravan returned several rows for 1 of 2 bookings. The row whose attendee_email is first "
         "in alphabetical order is delivered; 3 are not."
     ]
-    http.get(URL, json=answer(other, *reversed(seats)))
+    http.get(URL, json=response(other, *reversed(seats)))
     assert read(settings, state=first.last_states).rows() == []
 
 
-def test_rows_of_several_attendees_count_when_a_response_may_be_cut(http, settings):
+def test_every_row_of_several_attendees_counts_towards_the_cap(http, settings):
     seats = [{**OVER, "id": str(number // 2), "attendee_email": str(number)} for number in range(200)]
-    http.get(URL, json=answer(*seats))
+    http.get(URL, json=response(*seats))
     assert len(read(settings).rows()) == 100
     assert len(requested(http)) == 6
 
 
 def test_rows_without_an_id_are_delivered_with_a_warning(http, settings, caplog):
-    http.get(URL, json=answer({**OVER, "id": None}, {**OVER, "id": ""}))
+    http.get(URL, json=response({**OVER, "id": None}, {**OVER, "id": ""}))
     assert len(read(settings).rows()) == 2
     assert lines(caplog, "WARNING") == [
         f"Organization {ORG}: 2 rows have no id. They are delivered, but can't be told apart by primary key."
     ]
 
 
-def test_bookings_join_with_organizations_whatever_the_case_of_an_id(http, settings):
-    http.get(URL, json=answer({**OVER, "organization_id": ORG.upper()}))
+def test_bookings_and_organizations_have_the_same_id_despite_its_case(http, settings):
+    http.get(URL, json=response({**OVER, "organization_id": ORG.upper()}))
     synced = read(settings, catalog(*BOTH))
     assert synced.rows()[0]["organization_id"] == synced.rows("organizations")[0]["organization_id"] == ORG
 
 
-def test_an_empty_catalog_reads_nothing(http, settings):
+def test_an_empty_catalog_sends_no_request(http, settings):
     assert read(settings, CatalogBuilder().build()).messages == []
     assert http.call_count == 0

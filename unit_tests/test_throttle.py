@@ -16,7 +16,7 @@ UNDER_WAY = 10
 
 @dataclass
 class Bucket:
-    """Allows a request for each token that it holds, and gets new ones all the time."""
+    """A token bucket."""
 
     holds: int = 2
     per_second: float = 2.0
@@ -27,7 +27,7 @@ class Bucket:
         self.tokens = self.holds
 
     def refuses(self, now: float) -> float | None:
-        """The seconds until it would allow a request, or ``None`` where it has allowed this one."""
+        """Return ``None`` if it allows the request, or the seconds until it would allow one."""
         self.tokens = min(self.holds, self.tokens + (now - self.at) * self.per_second)
         self.at = now
         if self.tokens > 1 - 1e-9:
@@ -41,7 +41,7 @@ class Bucket:
 
 @dataclass
 class FixedWindow:
-    """Allows so many requests in each minute."""
+    """Allows a number of requests per minute."""
 
     allows: int = 120
     seconds: float = 60.0
@@ -71,7 +71,7 @@ RETRY_AFTER = {
 
 
 def simulated(server, latency: float, retry_after) -> tuple[float, int]:
-    """The seconds that ``REQUESTS`` good answers take, and how many 429s there were beside them."""
+    """The seconds until ``REQUESTS`` requests have succeeded, and the number of 429s."""
     policy, now, done, refused, under_way = RatePolicy(UNDER_WAY), 0.0, 0, 0, 0
     events: list = []
     number = count()
@@ -83,7 +83,7 @@ def simulated(server, latency: float, retry_after) -> tuple[float, int]:
             heapq.heappush(events, (now + latency / 2, next(number), now, None))
         elif events and (wait is None or events[0][0] <= now + wait):
             now, _, left_at, response = heapq.heappop(events)
-            if response is None:  # it has arrived at the server
+            if response is None:  # its arrival at the server
                 heapq.heappush(events, (now + latency / 2, next(number), left_at, [server.refuses(now)]))
                 continue
             if response == [None]:
@@ -95,7 +95,7 @@ def simulated(server, latency: float, retry_after) -> tuple[float, int]:
             policy.ended(left_at)
             under_way -= 1
         else:
-            assert wait is not None, "nothing is under way, and nothing may leave"
+            assert wait is not None, "no request is in progress, and none may start"
             now += wait
     return now, refused
 
@@ -103,7 +103,7 @@ def simulated(server, latency: float, retry_after) -> tuple[float, int]:
 @pytest.mark.parametrize("latency", [0.02, 0.1, 0.3, 1.0])
 @pytest.mark.parametrize("named", RETRY_AFTER)
 @pytest.mark.parametrize("limit", [Bucket, FixedWindow])
-def test_requests_settle_at_any_limit_with_few_refusals(limit, named, latency):
+def test_requests_adapt_to_any_limit_with_few_refusals(limit, named, latency):
     server = limit()
     seconds, refused = simulated(server, latency, RETRY_AFTER[named])
     assert seconds / server.ideal(latency) <= 1.2
@@ -117,23 +117,23 @@ def left(policy: RatePolicy, now: float) -> float:
 
 
 def refused(policy: RatePolicy, now: float, retry_after: float | None = None, left_at: float | None = None) -> None:
-    """A request leaves, if it has not left before, and meets a 429."""
+    """Refuse a request with a 429, which starts now unless it has started before."""
     left_at = left(policy, now) if left_at is None else left_at
     policy.refused(now, left_at, retry_after)
     policy.ended(left_at)
 
 
 def succeeded(policy: RatePolicy, now: float) -> None:
-    """A request leaves, and succeeds."""
+    """Start a request that succeeds."""
     left_at = left(policy, now)
     policy.succeeded(left_at)
     policy.ended(left_at)
 
 
-def test_only_the_users_number_holds_requests_back_before_the_first_429():
+def test_only_the_configured_number_limits_requests_before_the_first_429():
     free = RatePolicy(3)
     assert [left(free, 5.0) for _ in range(3)] == [5.0] * 3
-    assert free.wait(5.0) is None, "as many as the user allows are under way"
+    assert free.wait(5.0) is None, "as many requests as the setting allows are in progress"
     free.succeeded(5.0)
     free.ended(5.0)
     assert free.wait(5.0) == 0
@@ -141,7 +141,7 @@ def test_only_the_users_number_holds_requests_back_before_the_first_429():
 
 
 @pytest.mark.parametrize(("retry_after", "pause"), [(None, 1.0), (0.0, 1.0), (0.5, 1.0), (7.0, 7.0), (600.0, 600.0)])
-def test_a_429_pauses_all_requests_for_what_it_names_and_no_less_than_the_own_pause(retry_after, pause):
+def test_a_429_pauses_all_requests_for_the_longer_one_of_its_wait_and_the_throttles_pause(retry_after, pause):
     limited = RatePolicy(4)
     refused(limited, 100.0, retry_after)
     assert limited.wait(100.0) == pause
@@ -149,7 +149,7 @@ def test_a_429_pauses_all_requests_for_what_it_names_and_no_less_than_the_own_pa
     assert limited.wait(100.0 + pause) == 0
 
 
-def test_the_own_pause_doubles_with_every_refusal_in_a_row_up_to_a_bound():
+def test_the_throttles_pause_doubles_with_each_consecutive_refusal_up_to_its_maximum():
     limited, now, pauses = RatePolicy(4), 0.0, []
     for _ in range(6):
         refused(limited, now, 0.0)
@@ -158,7 +158,7 @@ def test_the_own_pause_doubles_with_every_refusal_in_a_row_up_to_a_bound():
     assert pauses == [1, 2, 4, 8, 8, 8]
 
 
-def test_a_success_makes_the_own_pause_short_again():
+def test_a_success_resets_the_throttles_pause():
     limited = RatePolicy(4)
     for now in (0.0, 10.0):
         refused(limited, now)
@@ -175,7 +175,7 @@ def test_a_shorter_retry_after_does_not_shorten_a_longer_one():
     assert limited.wait(2.0) == 29.0
 
 
-def test_refusals_of_requests_that_left_before_the_pause_do_not_make_it_longer():
+def test_refusals_of_requests_sent_before_the_pause_do_not_prolong_it():
     limited = RatePolicy(4)
     requests = [left(limited, 0.0) for _ in range(4)]
     for request in requests:
@@ -184,17 +184,17 @@ def test_refusals_of_requests_that_left_before_the_pause_do_not_make_it_longer()
     assert limited.pause == 1.0
 
 
-def test_a_success_of_a_request_that_left_before_the_pause_does_not_raise_what_is_allowed():
+def test_a_success_of_a_request_sent_before_the_pause_does_not_raise_the_allowed_number():
     limited = RatePolicy(4)
     first, second = left(limited, 0.0), left(limited, 0.0)
     refused(limited, 1.0, None, first)
     limited.succeeded(second)
     limited.ended(second)
     assert (limited.allowed, limited.pause) == (1, 1.0)
-    assert limited.limited_since is None, "something got through all the same"
+    assert limited.limited_since is None, "a request succeeded"
 
 
-def test_after_a_pause_one_request_leaves_then_twice_as_many_with_each_success():
+def test_after_a_pause_one_request_starts_and_each_success_doubles_the_number():
     limited = RatePolicy(5)
     refused(limited, 0.0)
     under_way = []
@@ -209,7 +209,7 @@ def test_after_a_pause_one_request_leaves_then_twice_as_many_with_each_success()
     assert under_way == [1, 2, 4, 5]
 
 
-def test_the_rate_is_that_of_the_successes_between_the_last_refusals_pauses_included():
+def test_the_rate_is_that_of_the_successes_between_the_last_refusals_including_pauses():
     limited = RatePolicy(1)
     refused(limited, 0.0)
     for now in (2.0, 3.0, 4.0):
@@ -218,7 +218,7 @@ def test_the_rate_is_that_of_the_successes_between_the_last_refusals_pauses_incl
     assert limited.rate == pytest.approx(3 / 10)
     succeeded(limited, 11.0)
     assert limited.rate == pytest.approx(3 / 10 + throttle.FASTER)
-    assert limited.wait(11.0) == pytest.approx(1 / 0.3), "the next leaves when the rate allows it"
+    assert limited.wait(11.0) == pytest.approx(1 / 0.3), "the next request starts when the rate allows it"
 
 
 def test_a_refusal_lowers_the_rate_by_a_fifth_at_most():
@@ -230,7 +230,7 @@ def test_a_refusal_lowers_the_rate_by_a_fifth_at_most():
     assert limited.rate == pytest.approx((10.0 + throttle.FASTER) * 0.8)
 
 
-def test_refusals_in_a_row_do_not_change_the_rate():
+def test_consecutive_refusals_do_not_change_the_rate():
     limited = RatePolicy(1)
     refused(limited, 0.0)
     succeeded(limited, 1.0)
@@ -241,18 +241,18 @@ def test_refusals_in_a_row_do_not_change_the_rate():
     assert limited.rate == pytest.approx(1 / 2)
 
 
-def test_the_rate_forgets_what_happened_five_refusals_ago():
+def test_the_rate_ignores_successes_before_the_last_five_refusals():
     limited, now = RatePolicy(1), 0.0
     for seconds, successes in [(0, 0), (1_000, 1), (1_000, 1), (20, 10), (20, 10), (20, 10), (20, 10)]:
         now += seconds
         for _ in range(successes):
             limited.succeeded(now)
-        limited.rate = None  # what is measured is looked at, not what it becomes of
+        limited.rate = None  # so that the measured rate is not limited by the earlier one
         limited.refused(now, now, None)
     assert limited.rate == pytest.approx(40 / 80)
 
 
-def test_requests_that_left_before_the_pause_and_hang_take_no_place_after_it():
+def test_hanging_requests_sent_before_the_pause_take_no_place_after_it():
     limited = RatePolicy(3)
     hanging, other = left(limited, 0.0), left(limited, 0.0)
     refused(limited, 1.0, None, other)
@@ -263,7 +263,7 @@ def test_requests_that_left_before_the_pause_and_hang_take_no_place_after_it():
     assert limited.wait(3.0) is None
 
 
-# Threads wait in the throttle. In a test there is one thread, and what another would do happens in its wait.
+# Threads wait in the throttle. In a test there is one thread; actions of other threads happen during its wait.
 
 
 def new(most: int = 2, notify=lambda event: None) -> Throttle:
@@ -283,12 +283,12 @@ def meets_429(ours: Throttle, retry_after: float | None = None) -> float:
     return seconds
 
 
-def test_a_departure_says_when_it_left(clock):
+def test_a_departure_has_its_time(clock):
     assert depart(new()).at == clock.now
     assert clock.waits == []
 
 
-def test_a_pause_is_waited_for_and_notified_once(clock):
+def test_a_request_waits_for_the_end_of_a_pause_which_is_notified_once(clock):
     events: list = []
     ours = new(notify=events.append)
     first, second = depart(ours), depart(ours)
@@ -313,7 +313,7 @@ def test_the_end_of_a_pause_is_notified_with_the_first_success(clock):
     assert len(events) == 3
 
 
-def test_refusals_in_a_row_are_notified_once(clock):
+def test_consecutive_refusals_are_notified_once(clock):
     events: list = []
     ours = new(notify=events.append)
     for _ in range(50):
@@ -328,7 +328,7 @@ def test_a_success_without_a_pause_is_not_notified():
     assert events == []
 
 
-def test_a_refusal_returns_for_how_long_no_request_has_succeeded(clock):
+def test_a_refusal_returns_the_time_without_a_success(clock):
     ours = new()
     found = []
     departure = depart(ours)
@@ -340,7 +340,7 @@ def test_a_refusal_returns_for_how_long_no_request_has_succeeded(clock):
     assert ours.refused(departure, None) == 0
 
 
-def test_a_request_that_would_leave_too_late_is_not_waited_for(clock):
+def test_a_request_that_would_start_too_late_fails_without_waiting(clock):
     ours = new()
     meets_429(ours, 10)
     assert ours.depart(until=1_010.0) is None
@@ -349,14 +349,14 @@ def test_a_request_that_would_leave_too_late_is_not_waited_for(clock):
     assert clock.waits == [10.0]
 
 
-def test_a_request_waits_for_another_to_end_no_longer_than_it_may_leave(clock):
+def test_a_request_waits_for_another_to_end_until_its_latest_start_at_most(clock):
     ours = new(most=1)
     depart(ours)
     assert ours.depart(until=1_045.0) is None
     assert clock.waits == [45.0]
 
 
-def test_a_request_that_ended_wakes_one_that_waits_for_its_place(clock):
+def test_the_end_of_a_request_wakes_one_that_waits_for_its_place(clock):
     ours = new(most=1)
     first = depart(ours)
     clock.meanwhile = lambda: ours.ended(first)
@@ -364,7 +364,7 @@ def test_a_request_that_ended_wakes_one_that_waits_for_its_place(clock):
     assert clock.waits == []
 
 
-def test_a_request_that_ended_twice_frees_one_place(clock):
+def test_ending_a_request_twice_frees_one_place(clock):
     ours = new(most=2)
     first = depart(ours)
     depart(ours)
@@ -375,7 +375,7 @@ def test_a_request_that_ended_twice_frees_one_place(clock):
 
 
 @pytest.mark.parametrize("waits_for", ["a pause", "a place"])
-def test_closing_wakes_the_threads_that_wait(clock, waits_for):
+def test_closing_wakes_waiting_threads(clock, waits_for):
     ours = new(most=1)
     if waits_for == "a pause":
         meets_429(ours, 86_400)
@@ -386,7 +386,7 @@ def test_closing_wakes_the_threads_that_wait(clock, waits_for):
     assert clock.waits == []
 
 
-def test_nothing_leaves_after_closing():
+def test_no_request_starts_after_closing():
     ours = new()
     ours.close()
     assert ours.depart() is None

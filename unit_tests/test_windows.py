@@ -46,7 +46,7 @@ def merged(*accounts: Account) -> Account:
     return accounts[0]
 
 
-def asked(bookings: Bookings) -> list:
+def requested_windows(bookings: Bookings) -> list:
     return [*bookings.evidence]
 
 
@@ -61,7 +61,7 @@ def requests(account: Account, before: Seen | None = None, statuses: Iterable[st
 
 
 def seen_of(account: Account, cap: int = 200, before: Seen | None = None) -> Seen:
-    """What the state holds after a sync."""
+    """The organization's state after a sync."""
     return memory.compare(read(account, START, cap=cap, before=before), before, (), START).seen
 
 
@@ -73,40 +73,40 @@ def test_the_windows_are_the_filters_that_the_spec_offers():
     assert sorted(offered) == sorted(STATUSES) == sorted(status for status in FILTERS if status)
 
 
-def test_chosen_statuses_have_one_order():
+def test_the_order_of_windows_does_not_depend_on_the_order_of_chosen_statuses():
     assert in_order(["cancelled", "past", "recurring"]) == in_order(["recurring", "cancelled", "past"])
     assert in_order(["cancelled", "past", "recurring"]) == ("recurring", "past", "cancelled")
 
 
 @pytest.mark.parametrize("cap", CAPS)
-def test_a_count_near_a_cap_may_be_that_of_a_cut_response(cap):
+def test_a_response_with_a_count_near_a_cap_may_be_cut(cap):
     assert [near_cap(rows) for rows in (cap - SHORT - 1, cap - SHORT, cap, cap + OVER)] == [None, cap, cap, cap]
     assert near_cap(cap + OVER + 1) == (cap + OVER + 1 if cap == 200 else None)
 
 
-def test_a_count_above_the_limit_may_be_that_of_a_cut_response():
+def test_a_response_with_a_count_above_the_limit_may_be_cut():
     assert [near_cap(rows, 100) for rows in (90, 103, 104, 150)] == [None, 100, 104, 150]
     assert [near_cap(rows, 200) for rows in (104, 150)] == [None, None]
 
 
-# Which requests a first reading takes.
+# The requests of a first reading.
 
 
 @pytest.mark.parametrize("count", [1, 44, 54, 94, 104, 194])
-def test_a_small_account_costs_one_request(count):
+def test_a_small_account_takes_one_request(count):
     bookings = read(account_of(count, hours_ahead=-100), START)
-    assert asked(bookings) == [None]
+    assert requested_windows(bookings) == [None]
     assert (len(bookings.rows), bookings.refused, bookings.full) == (count, [], ())
 
 
 @pytest.mark.parametrize("count", [0, 1, 44, 194])
-def test_one_that_shows_nothing_over_and_nothing_cancelled_costs_a_look_at_the_past(count):
+def test_a_small_account_without_past_and_cancelled_bookings_takes_a_second_request_for_past(count):
     bookings = read(account_of(count), START)
-    assert asked(bookings) == [None, "past"]
+    assert requested_windows(bookings) == [None, "past"]
     assert len(bookings.rows) == count
 
 
-def test_a_response_that_was_not_cut_and_yet_not_everything_is_found_out(monkeypatch):
+def test_an_incomplete_response_below_the_cap_is_detected(monkeypatch):
     account = merged(account_of(20), account_of(30, hours_ahead=-100))
     shown = account.shown
     monkeypatch.setattr(account, "shown", lambda status, now, cap: shown(status or "upcoming", now, cap))
@@ -115,7 +115,7 @@ def test_a_response_that_was_not_cut_and_yet_not_everything_is_found_out(monkeyp
 
 
 @pytest.mark.parametrize("count", [47, 50, 53, 97, 100, 103, 197, 200, 500])
-def test_an_account_near_a_cap_is_read_through_every_window_in_order(count):
+def test_an_account_near_a_cap_is_read_by_every_window_in_order(count):
     assert requests(account_of(count, hours_ahead=-3)) == [
         None,
         "unconfirmed",
@@ -132,17 +132,17 @@ def test_bookings_spread_over_windows_are_all_read():
     assert (len(bookings.rows), bookings.full) == (450, ("unfiltered",))
 
 
-# What was cut.
+# Cut responses.
 
 
 @pytest.mark.parametrize("count", [50, 100, 197])
-def test_an_account_near_a_cap_is_whole_if_no_window_shows_more(count):
+def test_an_account_near_a_cap_is_complete_if_no_window_shows_more(count):
     bookings = read(account_of(count, hours_ahead=-500), START)
     assert (len(bookings.rows), bookings.full) == (count, ())
 
 
 @pytest.mark.parametrize("order", ["latest first", "shuffled"])
-def test_an_unfiltered_response_in_another_order_is_not_taken_for_everything(monkeypatch, order):
+def test_an_unfiltered_response_in_another_order_does_not_count_as_complete(monkeypatch, order):
     account = account_of(300, hours_ahead=-500)
     shown = account.shown
 
@@ -160,11 +160,11 @@ def test_a_larger_response_proves_that_a_smaller_one_was_not_cut():
     account = merged(account_of(80), account_of(60, hours_ahead=-500))
     assert read(account, START, cap=50).full == ("unfiltered", "upcoming", "past")
     account = merged(account_of(50), account_of(300, hours_ahead=-500))
-    assert read(account, START, cap=100).full == ("unfiltered", "past"), "50 rows are not cut where 100 can come"
+    assert read(account, START, cap=100).full == ("unfiltered", "past"), "50 rows are not cut if the API can send 100"
 
 
 @pytest.mark.parametrize(("cap", "known"), [(50, 50), (99, 100), (101, 100), (200, None)])
-def test_a_cap_below_the_limit_is_known_once_the_account_holds_more(cap, known):
+def test_a_cap_below_the_limit_is_known_if_the_account_has_more_bookings(cap, known):
     account = account_of(300, hours_ahead=-500)
     assert read(account, START, cap=cap).cap == known
     assert read(account_of(50, hours_ahead=-500), START, cap=50).cap is None
@@ -173,15 +173,15 @@ def test_a_cap_below_the_limit_is_known_once_the_account_holds_more(cap, known):
 @pytest.mark.parametrize("count", [50, 100, 200])
 def test_chosen_windows_count_as_full_at_any_cap(count):
     bookings = read(account_of(count), START, ("past", "upcoming"))
-    assert asked(bookings) == ["upcoming", "past"]
+    assert requested_windows(bookings) == ["upcoming", "past"]
     assert bookings.full == ("upcoming",)
 
 
-# What was seen before spares requests.
+# Remembered bookings save requests.
 
 
 def large(*, pending: int = 3) -> Account:
-    """An account whose past and cancelled windows are cut, and what is ahead is not."""
+    """An account whose past and cancelled windows are cut, but not its forward windows."""
     return merged(
         account_of(300, hours_ahead=-500),
         account_of(250, "cancelled", -900),
@@ -191,7 +191,7 @@ def large(*, pending: int = 3) -> Account:
     )
 
 
-def test_a_large_account_costs_four_requests_once_it_has_shown_pending_bookings():
+def test_a_large_account_takes_four_requests_after_upcoming_has_shown_pending_bookings():
     account = large()
     assert requests(account) == ALL_SIX
     before = seen_of(account)
@@ -210,13 +210,13 @@ def test_a_large_account_costs_four_requests_once_it_has_shown_pending_bookings(
         (merged(large(), account_of(250, "pending", 50)), "there are more pending bookings than upcoming shows"),
     ],
 )
-def test_unconfirmed_is_read_first_where_it_may_add_something(account, reason):
+def test_unconfirmed_is_read_first_if_upcoming_may_lack_pending_bookings(account, reason):
     before = seen_of(account)
     assert not before.shows_pending, reason
     assert requests(account, before) == STATUSES
 
 
-def test_unconfirmed_is_read_where_upcoming_leaves_pending_bookings_out():
+def test_unconfirmed_is_read_if_upcoming_omits_pending_bookings():
     account = large()
     account.version = "pending-apart"
     before = seen_of(account)
@@ -226,7 +226,7 @@ def test_unconfirmed_is_read_where_upcoming_leaves_pending_bookings_out():
     }
 
 
-def test_unconfirmed_is_read_after_all_and_before_the_others_once_upcoming_shows_nothing_pending():
+def test_all_windows_are_read_in_order_if_upcoming_shows_no_pending_bookings_any_more():
     account = large()
     before = seen_of(account)
     account.version = "pending-apart"
@@ -234,7 +234,7 @@ def test_unconfirmed_is_read_after_all_and_before_the_others_once_upcoming_shows
     assert not seen_of(account, before=before).shows_pending
 
 
-def test_a_booking_confirmed_between_two_requests_does_not_slip_through():
+def test_a_booking_confirmed_between_two_requests_is_not_missed():
     for version in ("2024-08-13", "pending-apart"):
         for moment in range(8):
             account = large(pending=1)
@@ -250,10 +250,10 @@ def test_a_booking_confirmed_between_two_requests_does_not_slip_through():
             assert "new" in {row["id"] for row in read(account, START, meanwhile=meanwhile, before=before).rows}
 
 
-def test_an_account_that_shrank_costs_one_request_again():
+def test_an_account_that_shrank_takes_one_request_again():
     before = seen_of(large())
     small = account_of(30, hours_ahead=-500)
-    assert requests(small, before) == ["recurring", "upcoming", *STATUSES, None], "so many are missing"
+    assert requests(small, before) == ["recurring", "upcoming", *STATUSES, None], "many bookings are missing"
     doubted = seen_of(small, before=before)
     assert doubted.is_doubted
     accepted = seen_of(small, before=doubted)
@@ -261,10 +261,10 @@ def test_an_account_that_shrank_costs_one_request_again():
     assert requests(small, accepted) == [None]
 
 
-def test_unfiltered_decides_what_the_windows_leave_open():
+def test_an_unfiltered_request_follows_only_if_the_windows_leave_the_cut_uncertain():
     account = merged(account_of(100, hours_ahead=-500), account_of(60), account_of(60, "cancelled"))
     before = seen_of(account)
-    assert requests(account, before) == [*STATUSES, None], "100 rows may be all or the cap"
+    assert requests(account, before) == [*STATUSES, None], "100 rows may be complete or cut"
     bookings = read(account, START, before=before)
     assert bookings.full == ("unfiltered",)
     before = seen_of(account_of(300, hours_ahead=-500), cap=100)
@@ -272,13 +272,13 @@ def test_unfiltered_decides_what_the_windows_leave_open():
     assert requests(account_of(300, hours_ahead=-500), before, cap=100) == STATUSES, "the cap is remembered"
 
 
-def test_a_small_account_that_lacks_what_was_seen_before_is_read_through_every_window():
+def test_a_small_account_that_lacks_known_bookings_is_read_by_every_window():
     before = seen_of(account_of(40, hours_ahead=-500))
     assert requests(account_of(38, hours_ahead=-500), before) == [None]
     assert requests(account_of(37, hours_ahead=-500), before) == ALL_SIX
 
 
-def test_what_was_seen_before_decides_nothing_about_chosen_statuses():
+def test_remembered_bookings_do_not_affect_the_requests_of_chosen_statuses():
     before = seen_of(large())
     assert requests(large(), before, ("past", "unconfirmed")) == ["unconfirmed", "past"]
     assert read(large(), START, ("past",), before=before).missing == 0
@@ -291,7 +291,7 @@ def test_what_was_seen_before_decides_nothing_about_chosen_statuses():
         (30, 170),
     ],
 )
-def test_a_settled_booking_leaves_a_window_only_if_another_one_comes_in(past, missing):
+def test_a_settled_booking_that_left_its_window_counts_as_missing_unless_the_window_is_full(past, missing):
     account = large()
     before = seen_of(account)
     account.add(Booking("late", START - timedelta(hours=2), START - timedelta(hours=1)))
@@ -299,7 +299,7 @@ def test_a_settled_booking_leaves_a_window_only_if_another_one_comes_in(past, mi
     assert read(account, START, before=before).missing == (0 if not missing else missing + 1)
 
 
-def test_windows_that_lack_what_the_unfiltered_response_shows_are_found_out_in_a_first_reading():
+def test_windows_that_lack_bookings_of_the_unfiltered_response_are_detected_in_a_first_reading():
     account = account_of(250, hours_ahead=-500)
     account.short["past"] = 30
     bookings = read(account, START)
@@ -308,16 +308,18 @@ def test_windows_that_lack_what_the_unfiltered_response_shows_are_found_out_in_a
     assert not read(account_of(97, hours_ahead=-500), START).is_torn
 
 
-def test_rows_beyond_a_cut_are_missed_by_nobody():
+def test_rows_beyond_a_cut_do_not_count_as_missing():
     account = large()
-    assert read(account, START, before=seen_of(account)).missing == 0, "those that only unfiltered showed"
+    assert read(account, START, before=seen_of(account)).missing == 0, (
+        "bookings that only the unfiltered response showed"
+    )
 
 
 # Refused windows and limits.
 
 
 @pytest.mark.parametrize("is_known", [False, True])
-def test_a_window_that_we_added_may_be_refused_and_everything_else_is_read(is_known):
+def test_if_a_window_of_the_connector_is_refused_the_other_windows_are_read(is_known):
     account = account_of(250)
     before = seen_of(account) if is_known else None
     account.refuses = ("recurring", "unconfirmed")
@@ -327,7 +329,7 @@ def test_a_window_that_we_added_may_be_refused_and_everything_else_is_read(is_kn
     assert len(bookings.rows) == 200
 
 
-def test_only_a_window_that_we_added_may_be_refused():
+def test_only_windows_of_the_connector_may_be_refused():
     assert not Reading(()).may_refuse
     assert not Reading(("upcoming",)).may_refuse
     reading = Reading(())
@@ -336,7 +338,7 @@ def test_only_a_window_that_we_added_may_be_refused():
     assert reading.may_refuse
 
 
-def test_where_every_window_is_refused_the_plain_request_has_the_last_word():
+def test_if_every_window_is_refused_the_unfiltered_request_decides():
     reading = Reading((), seen_of(account_of(250)))
     for _ in STATUSES:
         reading.refuse()
@@ -362,7 +364,7 @@ def test_a_limit_is_not_lowered_after_a_response_with_it():
     assert Reading(()).lower_limit()
 
 
-def test_a_limit_that_was_not_the_reason_of_a_refusal_is_used_again():
+def test_a_limit_that_did_not_cause_a_refusal_is_used_again():
     reading = Reading((), seen_of(account_of(250)))
     assert reading.next == "unconfirmed"
     reading.lower_limit()
@@ -387,19 +389,19 @@ def test_the_newest_version_of_a_booking_is_kept():
 
 
 def test_rows_without_an_id_are_all_kept_and_not_doubled_by_overlapping_windows():
-    answers: dict[str, list[dict]] = {
+    responses: dict[str, list[dict]] = {
         "upcoming": [{"a": 1}, {"a": 1}, {"id": ""}, {"id": []}],
         "recurring": [{"a": 1}, {"b": 2}],
     }
     reading = Reading(("upcoming", "recurring"))
     while not reading.is_done:
-        reading.take([dict(row) for row in answers[str(reading.next)]], START, START)
+        reading.take([dict(row) for row in responses[str(reading.next)]], START, START)
     bookings = reading.bookings()
     assert sorted(map(str, bookings.rows)) == sorted(map(str, [{"a": 1}, {"a": 1}, {"id": ""}, {"id": []}, {"b": 2}]))
     assert bookings.anonymous == 5
 
 
-def test_the_reading_began_before_its_first_response():
+def test_the_start_of_a_reading_is_before_its_first_response():
     reading = Reading(("upcoming", "past"))
     for minutes in (1, 2):
         now = START + timedelta(minutes=minutes)
@@ -412,7 +414,7 @@ def test_rows_without_a_uid_share_one_mark_and_bookings_have_their_own():
     assert len(uid_mark("1")) == len(uid_mark(None)) == 2
 
 
-def test_unknown_bookings_are_seldom_taken_for_known_ones():
+def test_about_two_percent_of_unknown_bookings_count_as_known():
     known = {uid_mark(f"booking-{number:08}") for number in range(1_200)}
     met = sum(uid_mark(f"other-{number:08}") in known for number in range(5_000))
     assert len(known) > 1_150
@@ -446,28 +448,28 @@ def account_with(bookings) -> Account:
     statuses=st.sets(st.sampled_from(STATUSES)),
     is_known=st.booleans(),
 )
-def test_what_is_delivered_is_exactly_what_the_windows_hold(bookings, copies, cap, statuses, is_known):
+def test_exactly_the_bookings_of_the_windows_are_delivered(bookings, copies, cap, statuses, is_known):
     account = account_with([(minutes + n, *rest) for n, (minutes, *rest) in enumerate(bookings * copies)])
     before = seen_of(account, cap) if is_known and not statuses else None
-    answers: dict = {}
+    responses: dict = {}
 
     class Recorded(Account):
         def shown(self, status, now, limit):
-            answers[status] = super().shown(status, now, limit)
-            return answers[status]
+            responses[status] = super().shown(status, now, limit)
+            return responses[status]
 
     account.__class__ = Recorded
     result = read(account, START, statuses, cap, before=before)
-    held = {booking.uid for window in answers.values() for booking in window}
+    held = {booking.uid for window in responses.values() for booking in window}
     times = Counter(row["id"] for row in result.rows)
     assert set(times) == held
     assert not times or max(times.values()) == 1
     if statuses:
-        assert (*answers,) == in_order(statuses)
+        assert (*responses,) == in_order(statuses)
     elif not result.full:
-        assert held == set(account.bookings), "nothing is missing where no request was cut"
+        assert held == set(account.bookings), "no booking is missing if no response was cut"
     if not statuses and not is_known:
-        assert (len(answers) == 6) == (near_cap(min(len(account.bookings), cap)) is not None)
+        assert (len(responses) == 6) == (near_cap(min(len(account.bookings), cap)) is not None)
 
 
 @settings(deadline=None, max_examples=25)

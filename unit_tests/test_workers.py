@@ -1,4 +1,4 @@
-"""What a read can't show: deadlines, results that come too late, a consumer that stops early."""
+"""Tests of deadlines, late results, and consumers that stop early."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from source_ravan_calcom.ravan import client
 from source_ravan_calcom.ravan.client import Client
 from source_ravan_calcom.source import SourceRavanCalcom
 from unit_tests.conftest import InlineThread
-from unit_tests.syncs import BOTH, LOGGER, OVER, URL, answer, catalog, read
+from unit_tests.syncs import BOTH, LOGGER, OVER, URL, catalog, read, response
 
 
 @pytest.mark.parametrize(("factor", "least_or_most"), [(0.0, 0.75), (9.0, 1.25)])
@@ -31,13 +31,13 @@ def test_no_backoff_is_longer_than_the_longest(jitter):
 
 
 class Hanging:
-    """Requests that hang, each in a worker with a thread of its own, until they are released.
+    """Requests that hang until they are released, each in a worker with its own thread.
 
-    The owner of the pool goes on when a worker has ended or hangs, so that every run has the same order.
+    The owner of the pool continues when a worker has ended or hangs, so every run has the same order.
 
     Attributes:
-        hangs: Whether a request hangs, by its organization and its number among the organization's requests.
-        body: The body of the late responses; without one their connection is reset.
+        hangs: Whether a request hangs, by organization and number of the request.
+        body: The body of the late responses; ``None`` to reset their connections.
     """
 
     def __init__(self) -> None:
@@ -97,9 +97,9 @@ def hanging(monkeypatch):
     hanging.release()
 
 
-def test_a_request_that_exceeds_its_deadline_is_given_up_and_retried(http, settings, clock, hanging, jitter, caplog):
+def test_a_request_that_exceeds_its_deadline_is_abandoned_and_retried(http, settings, clock, hanging, jitter, caplog):
     caplog.set_level("INFO")
-    http.get(URL, json=answer(OVER))
+    http.get(URL, json=response(OVER))
     hanging.hangs = lambda org_id, number: number == 1
     synced = read(settings, catalog(*BOTH))
     assert synced.error is None
@@ -109,7 +109,7 @@ def test_a_request_that_exceeds_its_deadline_is_given_up_and_retried(http, setti
 
 
 def test_an_organization_whose_requests_all_exceed_their_deadline_fails(http, settings, hanging):
-    http.get(URL, json=answer(OVER))
+    http.get(URL, json=response(OVER))
     hanging.hangs = lambda org_id, number: org_id == "a"
     synced = read({**settings, "org_ids": ["a", "b"], "num_workers": 1}, catalog(*BOTH))
     assert synced.outcomes == [("failed", "unreachable"), ("read", None)]
@@ -117,8 +117,8 @@ def test_an_organization_whose_requests_all_exceed_their_deadline_fails(http, se
     assert hanging.sent.count("a") == 4, "no retry starts two minutes after the first failure"
 
 
-def test_another_worker_takes_the_place_of_one_that_was_given_up(http, settings, hanging):
-    http.get(URL, json=answer(OVER))
+def test_a_new_worker_replaces_an_abandoned_one(http, settings, hanging):
+    http.get(URL, json=response(OVER))
     hanging.hangs = lambda org_id, number: org_id == "a" and number == 1
     synced = read({**settings, "org_ids": list("abc"), "num_workers": 1})
     assert hanging.sent == ["a", "b", "c", "a"]
@@ -126,24 +126,24 @@ def test_another_worker_takes_the_place_of_one_that_was_given_up(http, settings,
     assert next(iter(hanging.threads)).is_alive()
 
 
-def test_the_late_result_of_a_worker_that_was_given_up_is_ignored(http, settings, hanging):
+def test_the_late_result_of_an_abandoned_worker_is_ignored(http, settings, hanging):
     def respond(request, context):
         hanging.release()
-        return answer(OVER)
+        return response(OVER)
 
     http.get(URL, json=respond)
     hanging.hangs = lambda org_id, number: number == 1
-    hanging.body = json.dumps(answer({**OVER, "id": "late"})).encode()
+    hanging.body = json.dumps(response({**OVER, "id": "late"})).encode()
     synced = read(settings)
-    assert not next(iter(hanging.threads)).is_alive(), "it ended before the retry did"
+    assert not next(iter(hanging.threads)).is_alive(), "the first worker ended before the retry"
     assert [row["id"] for row in synced.rows()] == ["1"]
 
 
-def test_the_late_failure_of_a_worker_that_was_given_up_leaves_no_window_of_its_retry_out(http, settings, hanging):
+def test_the_late_failure_of_an_abandoned_worker_skips_no_window_of_its_retry(http, settings, hanging):
     def respond(request, context):
         if len(hanging.sent) == 4:
             hanging.release()
-        return answer(*({**OVER, "id": str(number)} for number in range(200)))
+        return response(*({**OVER, "id": str(number)} for number in range(200)))
 
     http.get(URL, json=respond)
     hanging.hangs = lambda org_id, number: number == 2
@@ -152,19 +152,19 @@ def test_the_late_failure_of_a_worker_that_was_given_up_leaves_no_window_of_its_
     assert (row["outcome"], row["requests"]) == ("read", 2 + 6)
 
 
-def test_a_worker_that_was_given_up_sends_no_further_request(http, settings, hanging):
-    """Its organization needs a second one, for the past."""
-    http.get(URL, json=answer({**OVER, "end_time": "2999-01-01T00:00:00Z"}))
+def test_an_abandoned_worker_sends_no_further_request(http, settings, hanging):
+    """The organization needs a second request, for ``past``."""
+    http.get(URL, json=response({**OVER, "end_time": "2999-01-01T00:00:00Z"}))
     hanging.hangs = lambda org_id, number: number == 1
-    hanging.body = json.dumps(answer({**OVER, "end_time": "2999-01-01T00:00:00Z"})).encode()
+    hanging.body = json.dumps(response({**OVER, "end_time": "2999-01-01T00:00:00Z"})).encode()
     read(settings)
     sent = len(hanging.sent)
     hanging.release()
     assert len(hanging.sent) == sent
 
 
-def test_a_consumer_that_stops_early_lets_no_further_request_leave(http, settings):
-    http.get(URL, json=answer(OVER))
+def test_no_further_request_starts_after_the_consumer_stops(http, settings):
+    http.get(URL, json=response(OVER))
     messages: Any = SourceRavanCalcom().read(
         LOGGER, {**settings, "org_ids": list("abcdef"), "num_workers": 1}, catalog()
     )
@@ -174,8 +174,8 @@ def test_a_consumer_that_stops_early_lets_no_further_request_leave(http, setting
     assert http.call_count == sent < 6
 
 
-def test_a_consumer_that_stops_early_releases_the_workers_that_wait_for_a_rate_limit(http, settings, clock, hanging):
-    http.get(f"{URL}?org_id=a", json=answer(OVER))
+def test_workers_that_wait_for_a_rate_limit_end_after_the_consumer_stops(http, settings, clock, hanging):
+    http.get(f"{URL}?org_id=a", json=response(OVER))
     http.get(f"{URL}?org_id=b", status_code=429, headers={"Retry-After": "250"})
     clock.meanwhile = hanging.wait  # b's worker
     messages: Any = SourceRavanCalcom().read(LOGGER, {**settings, "org_ids": list("ba"), "num_workers": 2}, catalog())
@@ -187,8 +187,10 @@ def test_a_consumer_that_stops_early_releases_the_workers_that_wait_for_a_rate_l
 
 
 def test_a_later_request_that_always_hangs_fails_its_organization_in_the_end(http, settings, hanging):
-    http.get(URL, json=answer({**OVER, "end_time": "2999-01-01T00:00:00Z"}))
+    http.get(URL, json=response({**OVER, "end_time": "2999-01-01T00:00:00Z"}))
     hanging.hangs = lambda org_id, number: number % 2 == 0
     synced = read(settings, catalog(*BOTH))
     assert synced.outcomes == [("failed", "unreachable")]
-    assert len(hanging.sent) == 2 * 4, "no retry starts two minutes after the first failure, whatever succeeds between"
+    assert len(hanging.sent) == 2 * 4, (
+        "no retry starts two minutes after the first failure, even if requests succeed in between"
+    )

@@ -1,7 +1,7 @@
-"""What the connector is measured against. Each is a process that reads the same endpoint and prints records.
+"""The connector and its contenders. Each is a process that reads the same endpoint and prints records.
 
-Each says on standard error what CPU and what time it took once everything was imported, because what importing takes
-varies by more than what a row does.
+Each prints on standard error its CPU time and its wall time after imports, because the time of imports varies more
+than the time of a row.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 
 def measured(main: Callable[[], object]) -> None:
-    """Run a contender, and say what CPU time and what wall time it took, whether it fails or not."""
+    """Run a contender, and print its CPU time and its wall time, even if it fails."""
     cpu, wall = time.process_time(), time.perf_counter()
     try:
         main()

@@ -1,4 +1,4 @@
-"""A bare loop of requests and orjson: what the endpoint costs without Airbyte."""
+"""A bare loop with requests and orjson: the cost of reading the endpoint without Airbyte."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def main() -> None:
     with requests.Session() as session:
         session.headers["Authorization"] = f"Bearer {config['access_token']}"
         for org_id in config["org_ids"]:
-            answer = session.get(
+            response = session.get(
                 f"{config['api_url']}/api/v1/calcom/appointments", params={"org_id": org_id, "limit": "200"}
             )
-            for row in orjson.loads(answer.content)["data"]["appointments"]:
+            for row in orjson.loads(response.content)["data"]["appointments"]:
                 message = {"type": "RECORD", "record": {"stream": "appointments", "data": row, "emitted_at": 0}}
                 sys.stdout.buffer.write(orjson.dumps(message) + b"\n")
 

@@ -1,4 +1,4 @@
-"""The engine's floor: partitions that yield ready rows, through the same engine and entrypoint, with no request."""
+"""A lower bound: the CDK's concurrent engine and entrypoint with partitions of ready rows, without requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The low-code manifest beside this file. In full refresh its incremental cursor is left out, as in a user's own."""
+"""The low-code manifest in this directory. A full refresh omits its incremental cursor, as a user's manifest would."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Measures the connector in every Python process that a test run starts; scripts/test puts it on their path.
+"""Measures coverage in every Python process that a test run starts; scripts/test adds it to their path.
 
-Coverage's own start of subprocesses traces each of them from its first line on, which costs half of a test run: the
-imports of the CDK, and PyAirbyte and Dagster altogether. Here it begins when a process imports the connector, and
-looks away while the CDK is imported.
+Coverage's own support of subprocesses traces them from their first line on, which takes half the time of a test run,
+mostly in the CDK's imports, PyAirbyte and Dagster. This module starts when a process imports the connector, and pauses
+while the CDK is imported.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ CONFIG = Path(__file__).parents[2] / "pyproject.toml"
 
 
 class Watch(MetaPathFinder):
-    """Finds no module; sees which are asked for."""
+    """A finder that finds no module, but is called before a module is imported."""
 
     def __init__(self) -> None:
         self._events = {"source_ravan_calcom": _measure, "airbyte_cdk": _import_unseen}
 
     def find_spec(self, fullname: str, path: object = None, target: object = None) -> None:
-        """Act on the first request for a module, and leave the finding to the other finders."""
+        """Run a module's action before its first import; the other finders find the module."""
         if event := self._events.pop(fullname, None):
             event()
 
 
 def _import_unseen() -> None:
-    """Import what the connector needs of the CDK without tracing it."""
+    """Import the CDK without tracing it."""
     tracer = sys.gettrace()
     sys.settrace(None)
     try:
@@ -40,14 +40,14 @@ def _import_unseen() -> None:
 
 
 def _measure() -> None:
-    import coverage  # noqa: PLC0415  only where it is needed: it takes a tenth of a second
+    import coverage  # noqa: PLC0415  takes a tenth of a second
 
     measured = coverage.Coverage(config_file=str(CONFIG))
     measured.start()
     atexit.register(measured.save)
     kill, leave = os.kill, os._exit
 
-    # The two ends that skip atexit. Nothing can be saved by a process that another one kills.
+    # These two ways to end skip atexit. A process that is killed by another one can't save its coverage.
     def save_and_kill(pid: int, number: int) -> None:
         try:
             if pid == os.getpid():

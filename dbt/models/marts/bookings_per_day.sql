@@ -6,7 +6,7 @@ with bookings as (
     status,
     start_time,
     first_synced_at,
-    -- Nobody knows when the bookings of the first sync were made.
+    -- The first sync doesn't show when its bookings were made.
     first_synced_at > min(first_synced_at) over (partition by organization_id) as is_later
   from {{ ref('stg_appointments') }}
   where start_time is not null
