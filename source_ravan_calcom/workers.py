@@ -201,12 +201,10 @@ class WorkerPool(Generic[TaskT]):
         task.failing_since = task.failing_since if call.failures and task.failing_since is not None else now
         task.failure = failure
         call.failures += 1
-        if not failure.kind.is_retryable or call.failures > self._retries.most:
-            return None
-        if now - task.failing_since > self._retries.total:
-            return None
         seconds = self._retries.backoff(call.failures)
-        return seconds if now + seconds < self._closes_at else None
+        is_repeated = failure.kind.is_retryable and call.failures <= self._retries.most
+        is_in_time = now + seconds - task.failing_since <= self._retries.total and now + seconds < self._closes_at
+        return seconds if is_repeated and is_in_time else None
 
     def _seconds_to_wait(self, client: Client) -> float:
         """Until a task is due or a request may exceed its deadline."""

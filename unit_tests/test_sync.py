@@ -101,9 +101,10 @@ def test_each_backoff_is_twice_as_long_until_the_organization_fails_for_good(htt
     assert "tried 5 times" in str(synced.error.message)
 
 
-def test_no_retry_starts_two_minutes_after_the_first_failure(http, settings, clock, jitter):
+@pytest.mark.parametrize("seconds", [36, 44], ids=["after the backoff", "before it"])
+def test_no_retry_starts_two_minutes_after_the_first_failure(http, settings, clock, jitter, seconds):
     def slow(request, context):
-        clock.now += 44
+        clock.now += seconds
         context.status_code = 502
         return {}
 
