@@ -33,7 +33,8 @@ from source_ravan_calcom.bookings.records import (
     moment,
     utc_text,
 )
-from source_ravan_calcom.ravan.responses import Rows, read
+from source_ravan_calcom.ravan.failures import Facts
+from source_ravan_calcom.ravan.responses import read
 
 ORG = "11111111-2222-4333-8444-aaaaaaaaaaaa"
 UTC = timezone.utc
@@ -403,8 +404,7 @@ def is_good(column: str, value) -> bool:
 @example(row={**DOCUMENTED, "attendee_name": "\ud800\0", "undeclared": "\0"})
 @example(row={**DOCUMENTED, "start_time": 2**80, "end_time": "1" * 5000})
 def test_whatever_a_row_holds_it_fits_the_schema_and_good_values_stay(row):
-    found = read(200, json.dumps({"success": True, "data": {"appointments": [row]}}).encode(), ORG)
-    assert isinstance(found, Rows)
+    found = read(200, json.dumps({"success": True, "data": {"appointments": [row]}}).encode(), Facts(ORG))
     [sent] = found.rows
     row = {**orjson.loads(orjson.dumps(sent))}
     changes = fit(row, ORG)
