@@ -10,7 +10,7 @@ import pytest
 
 from source_ravan_calcom.bookings import coverage
 from source_ravan_calcom.config import connection_specification
-from source_ravan_calcom.ravan.failures import KINDS
+from source_ravan_calcom.ravan.failures import KINDS, SENTENCES
 from source_ravan_calcom.source import SourceRavanCalcom
 from unit_tests.syncs import LOGGER
 
@@ -149,7 +149,7 @@ def test_the_troubleshooting_table_lists_every_kind_in_the_order_of_kinds():
 def test_the_troubleshooting_table_has_the_sentence_of_the_kind(kind):
     fields = {"org_id": "ORG", "code": "CODE", "detail": "…", "host": "HOST", "tries": "N times", "said": ""}
     sentence, why, remedy = TROUBLESHOOTING.get(kind.name, ("", "", ""))
-    assert sentence == kind.sentence.format(**fields), (
+    assert sentence == SENTENCES[kind].format(**fields), (
         f"docs/ravan-calcom.md, troubleshooting, row {kind.name}: the second cell is the sentence of the code"
     )
     assert why.endswith(".") and remedy.endswith("."), (

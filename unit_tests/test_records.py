@@ -32,7 +32,8 @@ from source_ravan_calcom.bookings.records import (
     moment,
     utc_text,
 )
-from source_ravan_calcom.ravan.responses import Rows, read
+from source_ravan_calcom.ravan.failures import Facts
+from source_ravan_calcom.ravan.responses import read
 
 ORG = "11111111-2222-4333-8444-aaaaaaaaaaaa"
 UTC = timezone.utc
@@ -399,8 +400,7 @@ def is_good(column: str, value) -> bool:
 @example(row={**DOCUMENTED, "attendee_name": "\ud800\0", "undeclared": "\0"})
 @example(row={**DOCUMENTED, "start_time": 2**80, "end_time": "1" * 5000})
 def test_any_row_fits_the_schema_after_conversion_and_keeps_valid_values(row):
-    found = read(200, json.dumps({"success": True, "data": {"appointments": [row]}}).encode(), ORG)
-    assert isinstance(found, Rows)
+    found = read(200, json.dumps({"success": True, "data": {"appointments": [row]}}).encode(), Facts(ORG))
     [sent] = found.rows
     row = {**orjson.loads(orjson.dumps(sent))}
     changes = fit(row, ORG)

@@ -186,7 +186,7 @@ def test_workers_that_wait_for_a_rate_limit_end_after_the_consumer_stops(http, s
     assert hanging.sent.count("b") == 1
 
 
-def test_a_later_request_that_always_hangs_fails_its_organization_in_the_end(http, settings, hanging):
+def test_an_organization_fails_if_a_later_request_always_hangs(http, settings, hanging):
     http.get(URL, json=response({**OVER, "end_time": "2999-01-01T00:00:00Z"}))
     hanging.hangs = lambda org_id, number: number % 2 == 0
     synced = read(settings, catalog(*BOTH))

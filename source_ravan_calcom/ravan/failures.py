@@ -9,9 +9,6 @@ from typing import Any
 
 from source_ravan_calcom.config import one_line
 
-MESSAGE_LENGTH = 300
-"""Characters of foreign text that are passed on."""
-
 CONFIG, SYSTEM, TRANSIENT = "config_error", "system_error", "transient_error"
 """The protocol's failure types: a person must change a setting; a bug or an unknown response; it may pass by itself."""
 
@@ -26,11 +23,6 @@ class Kind:
     is_retryable: bool = False  # the same request may succeed a little later
     stops_sync: bool = False  # it concerns every organization, so no other one is requested
     alone: Kind | None = None  # replaces a kind that stops the sync if another organization's request succeeded
-
-    @property
-    def sentence(self) -> str:
-        """The sentence for a person, with its fields."""
-        return SENTENCES[self]
 
 
 TOKEN_REFUSED_HERE = Kind("token_refused_here", "token refused for one organization", CONFIG)
@@ -148,7 +140,7 @@ class OrganizationFailure(Exception):
     def __init__(self, kind: Kind, facts: Facts, stack_trace: str | None = None) -> None:
         tries = "once" if facts.tries == 1 else f"{facts.tries} times"
         said = f" Ravan says: “{facts.said}”." if facts.said else ""
-        sentence = kind.sentence.format(**{**vars(facts), "tries": tries, "said": said})
+        sentence = SENTENCES[kind].format(**{**vars(facts), "tries": tries, "said": said})
         super().__init__(sentence)
         self.kind = kind
         self.facts = facts
@@ -173,6 +165,6 @@ class OrganizationFailure(Exception):
         return cls(UNEXPECTED, Facts(org_id, detail=type(error).__name__, internal=str(error)), frames)
 
 
-def clean(text: Any, length: int = MESSAGE_LENGTH) -> str:
+def clean(text: Any, length: int = 300) -> str:
     """Foreign text on one line, cut to ``length`` characters; an empty string for anything but text."""
     return one_line(text, length) if isinstance(text, str) else ""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from threading import Condition
 from time import monotonic
 
@@ -40,30 +40,26 @@ class Departure:
     is_over: bool = False  # it has ended, or was given up
 
 
-@dataclass
 class RatePolicy:
     """The policy, without threads: at most ``most`` requests under way. Times are in seconds."""
 
-    most: int
-    resumes_at: float = 0.0
-    allowed: float = field(init=False)
-    rate: float | None = None
-    pause: float = 0.0
-    limited_since: float | None = None
-    _under_way: int = 0
-    _free_at: float = 0.0
-    _paused_at: float = -1.0
-    _cycles: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=CYCLES))
-    _successes: int = 0
-
-    def __post_init__(self) -> None:
-        self.allowed = self.most
+    def __init__(self, most: int) -> None:
+        self.most = self.allowed = most
+        self.resumes_at = 0.0
+        self.rate: float | None = None  # requests per second
+        self.pause = 0.0  # our own, after the last refusal
+        self.limited_since: float | None = None  # the first refusal since the last success
+        self._under_way = 0
+        self._free_at = 0.0  # when the rate lets the next request leave
+        self._paused_at = -1.0
+        self._cycles: deque[tuple[float, int]] = deque(maxlen=CYCLES)  # time of a refusal, successes before it
+        self._successes = 0  # since the last refusal
 
     def wait(self, now: float) -> float | None:
         """Seconds until a request may leave: 0 for at once, ``None`` for after another one has ended."""
         if now < self.resumes_at:
             return self.resumes_at - now
-        if self._under_way >= int(self.allowed):
+        if self._under_way >= self.allowed:
             return None
         return max(0.0, self._free_at - now)
 
@@ -120,7 +116,6 @@ class Throttle:
     def __init__(self, most: int, notify: Callable[[Paused | Resumed], None]) -> None:
         self._policy = RatePolicy(most)
         self._notify = notify
-        self._is_paused = False
         self._is_closed = False
         self._changed = Condition()
 
@@ -154,17 +149,15 @@ class Throttle:
     def succeeded(self, departure: Departure) -> None:
         """A response other than 429 came."""
         with self._changed:
-            self._policy.succeeded(departure.at)
-            if self._is_paused:
-                self._is_paused = False
+            if self._policy.limited_since is not None:
                 self._notify(Resumed())
+            self._policy.succeeded(departure.at)
 
     def refused(self, departure: Departure, retry_after: float | None) -> float:
         """Pause all requests after a 429, and return for how many seconds no request has succeeded."""
         with self._changed:
-            now = monotonic()
+            now, limited_since = monotonic(), self._policy.limited_since
             self._policy.refused(now, departure.at, retry_after)
-            if not self._is_paused:
-                self._is_paused = True
+            if limited_since is None:
                 self._notify(Paused(self._policy.resumes_at - now))
-            return now - (self._policy.limited_since or now)
+            return now - (limited_since or now)
