@@ -114,6 +114,6 @@ def test_any_bytes_and_any_cut_response_are_a_named_error(content, cut):
         assert error.message.startswith(
             (
                 "1 of 1 organization failed: 1 not JSON. Ravan",
-                "1 of 1 organization failed: 1 answered in another shape. Ravan",
+                "1 of 1 organization failed: 1 responded in another shape. Ravan",
             )
         )
