@@ -261,7 +261,7 @@ def test_check_counts_failures_by_kind_and_quotes_the_most_actionable_ones(fault
     assert message.startswith(
         f"{len(LASTING)} of {len(fault_runs['check'].sandbox.accounts)} organizations failed: 1 forbidden, "
         "3 not connected, 2 invalid request, 1 not found, 1 redirected, 1 request refused, "
-        "6 answered in another shape, 2 answered for another organization, "
+        "6 responded in another shape, 2 responded for another organization, "
         "2 Cal.com failed, 3 Ravan failed, 3 not JSON, 7 unreachable. To sync the others meanwhile, set Failing "
         "Organizations (failing_organizations) to skip instead of fail. "
         "(1) The Access Token may not read organization forbidden"

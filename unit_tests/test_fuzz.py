@@ -114,6 +114,6 @@ def test_random_bytes_and_cut_responses_lead_to_a_named_error(content, cut):
         assert error.message.startswith(
             (
                 "1 of 1 organization failed: 1 not JSON. Ravan",
-                "1 of 1 organization failed: 1 answered in another shape. Ravan",
+                "1 of 1 organization failed: 1 responded in another shape. Ravan",
             )
         )

@@ -62,10 +62,9 @@ class FixedWindow:
 
 
 RETRY_AFTER = {
-    "none": lambda seconds: None,
     "whole seconds": math.ceil,
     "exact": lambda seconds: seconds,
-    "zero": lambda seconds: 0.0,
+    "none or zero": lambda seconds: 0.0,
     "too short": lambda seconds: 1.0,
 }
 
@@ -116,7 +115,7 @@ def left(policy: RatePolicy, now: float) -> float:
     return now
 
 
-def refused(policy: RatePolicy, now: float, retry_after: float | None = None, left_at: float | None = None) -> None:
+def refused(policy: RatePolicy, now: float, retry_after: float = 0.0, left_at: float | None = None) -> None:
     """Refuse a request with a 429, which starts now unless it has started before."""
     left_at = left(policy, now) if left_at is None else left_at
     policy.refused(now, left_at, retry_after)
@@ -140,7 +139,7 @@ def test_only_the_configured_number_limits_requests_before_the_first_429():
     assert (free.rate, free.allowed, free.limited_since) == (None, 3, None)
 
 
-@pytest.mark.parametrize(("retry_after", "pause"), [(None, 1.0), (0.0, 1.0), (0.5, 1.0), (7.0, 7.0), (600.0, 600.0)])
+@pytest.mark.parametrize(("retry_after", "pause"), [(0.0, 1.0), (0.5, 1.0), (7.0, 7.0), (600.0, 600.0)])
 def test_a_429_pauses_all_requests_for_the_longer_one_of_its_wait_and_the_throttles_pause(retry_after, pause):
     limited = RatePolicy(4)
     refused(limited, 100.0, retry_after)
@@ -179,7 +178,7 @@ def test_refusals_of_requests_sent_before_the_pause_do_not_prolong_it():
     limited = RatePolicy(4)
     requests = [left(limited, 0.0) for _ in range(4)]
     for request in requests:
-        refused(limited, 1.0, None, request)
+        refused(limited, 1.0, 0.0, request)
     assert limited.wait(1.0) == 1.0
     assert limited.pause == 1.0
 
@@ -187,7 +186,7 @@ def test_refusals_of_requests_sent_before_the_pause_do_not_prolong_it():
 def test_a_success_of_a_request_sent_before_the_pause_does_not_raise_the_allowed_number():
     limited = RatePolicy(4)
     first, second = left(limited, 0.0), left(limited, 0.0)
-    refused(limited, 1.0, None, first)
+    refused(limited, 1.0, 0.0, first)
     limited.succeeded(second)
     limited.ended(second)
     assert (limited.allowed, limited.pause) == (1, 1.0)
@@ -248,14 +247,14 @@ def test_the_rate_ignores_successes_before_the_last_five_refusals():
         for _ in range(successes):
             limited.succeeded(now)
         limited.rate = None  # so that the measured rate is not limited by the earlier one
-        limited.refused(now, now, None)
+        limited.refused(now, now, 0.0)
     assert limited.rate == pytest.approx(40 / 80)
 
 
 def test_hanging_requests_sent_before_the_pause_take_no_place_after_it():
     limited = RatePolicy(3)
     hanging, other = left(limited, 0.0), left(limited, 0.0)
-    refused(limited, 1.0, None, other)
+    refused(limited, 1.0, 0.0, other)
     assert limited.wait(2.0) == 0
     succeeded(limited, 2.0)
     limited.ended(hanging)
@@ -276,7 +275,7 @@ def depart(ours: Throttle, until: float | None = None) -> Departure:
     return departure
 
 
-def meets_429(ours: Throttle, retry_after: float | None = None) -> float:
+def meets_429(ours: Throttle, retry_after: float = 0.0) -> float:
     departure = depart(ours)
     seconds = ours.refused(departure, retry_after)
     ours.ended(departure)
@@ -293,7 +292,7 @@ def test_a_request_waits_for_the_end_of_a_pause_which_is_notified_once(clock):
     ours = new(notify=events.append)
     first, second = depart(ours), depart(ours)
     ours.refused(first, 7.5)
-    ours.refused(second, None)
+    ours.refused(second, 0.0)
     ours.ended(first)
     ours.ended(second)
     assert depart(ours).at == 1_007.5
@@ -309,7 +308,7 @@ def test_the_end_of_a_pause_is_notified_with_the_first_success(clock):
     ours.succeeded(departure)
     ours.succeeded(departure)
     assert events == [Paused(1.0), Resumed()]
-    ours.refused(departure, None)
+    ours.refused(departure, 0.0)
     assert len(events) == 3
 
 
@@ -334,10 +333,10 @@ def test_a_refusal_returns_the_time_without_a_success(clock):
     departure = depart(ours)
     for seconds in (0, 30, 100):
         clock.now += seconds
-        found.append(ours.refused(departure, None))
+        found.append(ours.refused(departure, 0.0))
     assert found == [0, 30, 130]
     ours.succeeded(departure)
-    assert ours.refused(departure, None) == 0
+    assert ours.refused(departure, 0.0) == 0
 
 
 def test_a_request_that_would_start_too_late_fails_without_waiting(clock):

@@ -150,7 +150,7 @@ class Client:
                 self._wait_out(raw, departure, failure.facts)
                 return None
             self._throttle.succeeded(departure)
-            raise self._dated(failure) from None
+            raise self._with_expiry(failure) from None
         self._throttle.succeeded(departure)
         at, elapsed = _date(raw, "Date"), timedelta(seconds=monotonic() - departure.at)
         # The header counts whole seconds, rounded down, so the difference errs on the early side.
@@ -185,8 +185,8 @@ class Client:
                 raise net.ProtocolError(f"HTTP {raw.status_code}")  # which closes the connection
             return raw, raw.raw.read(responses.MAX_BODY_BYTES + 1, decode_content=True)
 
-    def _dated(self, failure: OrganizationFailure) -> OrganizationFailure:
-        """The failure; that of an expired token says since when."""
+    def _with_expiry(self, failure: OrganizationFailure) -> OrganizationFailure:
+        """The same failure, but of an expired token one that says when it expired."""
         expires = self._config.token_expires_at
         if failure.kind is failures.TOKEN_REFUSED and expires and expires < datetime.now(timezone.utc):
             return OrganizationFailure(failures.TOKEN_EXPIRED, replace(failure.facts, detail=in_words(expires)))
@@ -200,10 +200,9 @@ class Client:
         """
         retry_after = _retry_after(raw)
         seconds = self._throttle.refused(departure, retry_after)
-        longest = self._timeouts.rate_limited
-        if retry_after > longest:
+        if retry_after > self._timeouts.rate_limited:
             detail = f"it asks to wait until {in_words(datetime.now(timezone.utc) + timedelta(seconds=retry_after))}"
-        elif seconds > longest:
+        elif seconds > self._timeouts.rate_limited:
             detail = f"no request succeeded for {seconds / 60:.0f} minutes"
         else:
             return
@@ -263,7 +262,6 @@ _NETWORK: tuple[tuple[type[BaseException], str, Kind, str], ...] = (
     (http.SSLError, "", _DOWN, "the TLS connection failed"),
     (ConnectionRefusedError, "", _DOWN, "the connection was refused"),
     (ConnectionResetError, "", _DOWN, "the connection was reset"),
-    # A subclass of urllib3's timeout, though none passed.
     (net.NewConnectionError, "", _DOWN, "no connection could be made"),
     (http.ConnectTimeout, "", _DOWN, "no connection was made in time"),
     (http.ReadTimeout, "", _DOWN, "no response came in time"),

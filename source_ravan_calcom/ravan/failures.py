@@ -34,8 +34,8 @@ INVALID_REQUEST = Kind("invalid_request", "invalid request", CONFIG)
 NOT_FOUND = Kind("not_found", "not found", CONFIG)
 REDIRECTED = Kind("redirected", "redirected", CONFIG)
 REQUEST_REFUSED = Kind("request_refused", "request refused", SYSTEM)
-WRONG_SHAPE = Kind("wrong_shape", "answered in another shape", SYSTEM)
-OTHER_TENANT = Kind("other_tenant", "answered for another organization", SYSTEM)
+WRONG_SHAPE = Kind("wrong_shape", "responded in another shape", SYSTEM)
+OTHER_TENANT = Kind("other_tenant", "responded for another organization", SYSTEM)
 UNEXPECTED = Kind("unforeseen", "failed unexpectedly", SYSTEM)
 CALCOM_FAILED = Kind("calcom_failed", "Cal.com failed", TRANSIENT, is_retryable=True)
 SERVER_FAILED = Kind("server_failed", "Ravan failed", TRANSIENT, is_retryable=True)
@@ -44,74 +44,45 @@ NOT_JSON = Kind("not_json", "not JSON", TRANSIENT, is_retryable=True)
 UNREACHABLE = Kind("unreachable", "unreachable", TRANSIENT, is_retryable=True)
 NETWORK_SETTINGS = Kind("network_settings", "stopped by network settings", CONFIG, stops_sync=True, alone=UNREACHABLE)
 
-SENTENCES: Mapping[Kind, str] = {
-    TOKEN_REFUSED: (
-        "Ravan refused the Access Token ({code}, requested for organization {org_id}). Paste a valid token "
-        "into Access Token (access_token).{said}"
-    ),
-    TOKEN_EXPIRED: (
-        "Ravan refused the Access Token ({code}, requested for organization {org_id}): it expired on "
-        "{detail}. Paste a valid token into Access Token (access_token).{said}"
-    ),
+_TEXTS: Mapping[Kind, str] = {
+    TOKEN_REFUSED: """Ravan refused the Access Token ({code}, requested for organization {org_id}). Paste a valid
+        token into Access Token (access_token).{said}""",
+    TOKEN_EXPIRED: """Ravan refused the Access Token ({code}, requested for organization {org_id}): it expired on
+        {detail}. Paste a valid token into Access Token (access_token).{said}""",
     NETWORK_SETTINGS: "Could not connect to {host} (requested for organization {org_id}): {detail}.",
-    TOKEN_REFUSED_HERE: (
-        "Ravan refused the Access Token for organization {org_id} ({code}), but accepted it for others. Use a"
-        " token that may read it, or remove {org_id} from Organization IDs (org_ids).{said}"
-    ),
-    FORBIDDEN: (
-        "The Access Token may not read organization {org_id} ({code}). Use a token of that organization, or "
-        "remove {org_id} from Organization IDs (org_ids).{said}"
-    ),
-    NOT_CONNECTED: (
-        "Organization {org_id} has no primary Cal.com account connected ({code}). Connect one in Ravan, or "
-        "remove {org_id} from Organization IDs (org_ids).{said}"
-    ),
-    INVALID_REQUEST: (
-        "Ravan refused the request for organization {org_id} as invalid ({code}). "
-        "Check Organization IDs (org_ids), Booking Statuses (statuses) and Agent ID (agent_id).{said}"
-    ),
-    NOT_FOUND: (
-        "Ravan found nothing for organization {org_id} ({code}). Check that ID in Organization IDs (org_ids).{said}"
-    ),
-    REDIRECTED: (
-        "Ravan redirected the request for organization {org_id} ({code}). The redirect was not followed, so "
-        "that the Access Token stays with {host}. Check API URL (api_url).{said}"
-    ),
-    REQUEST_REFUSED: (
-        "Ravan refused the request for organization {org_id} ({code}) for a reason this connector does not "
-        "know. Report it to the connector's maintainers.{said}"
-    ),
-    WRONG_SHAPE: (
-        "Ravan's response for organization {org_id} does not have the documented shape ({code}): {detail}. "
-        "Report it to the connector's maintainers."
-    ),
-    OTHER_TENANT: (
-        "Ravan answered the request for organization {org_id} with {detail} ({code}); nothing of that "
-        "response was delivered. Report it to Ravan."
-    ),
-    UNEXPECTED: (
-        "Unexpected error while reading organization {org_id} ({detail}). Report it to the connector's "
-        "maintainers, with its stack trace."
-    ),
-    CALCOM_FAILED: (
-        "Cal.com failed while Ravan read organization {org_id} ({code}, tried {tries}). The next sync tries "
-        "again; if it lasts, reconnect Cal.com in Ravan.{said}"
-    ),
+    TOKEN_REFUSED_HERE: """Ravan refused the Access Token for organization {org_id} ({code}), but accepted it for
+        others. Use a token that may read it, or remove {org_id} from Organization IDs (org_ids).{said}""",
+    FORBIDDEN: """The Access Token may not read organization {org_id} ({code}). Use a token of that organization, or
+        remove {org_id} from Organization IDs (org_ids).{said}""",
+    NOT_CONNECTED: """Organization {org_id} has no primary Cal.com account connected ({code}). Connect one in Ravan,
+        or remove {org_id} from Organization IDs (org_ids).{said}""",
+    INVALID_REQUEST: """Ravan refused the request for organization {org_id} as invalid ({code}). Check Organization
+        IDs (org_ids), Booking Statuses (statuses) and Agent ID (agent_id).{said}""",
+    NOT_FOUND: """Ravan found nothing for organization {org_id} ({code}). Check that ID in Organization IDs
+        (org_ids).{said}""",
+    REDIRECTED: """Ravan redirected the request for organization {org_id} ({code}). The redirect was not followed, so
+        that the Access Token stays with {host}. Check API URL (api_url).{said}""",
+    REQUEST_REFUSED: """Ravan refused the request for organization {org_id} ({code}) for a reason this connector does
+        not know. Report it to the connector's maintainers.{said}""",
+    WRONG_SHAPE: """Ravan's response for organization {org_id} does not have the documented shape ({code}): {detail}.
+        Report it to the connector's maintainers.""",
+    OTHER_TENANT: """Ravan answered the request for organization {org_id} with {detail} ({code}); nothing of that
+        response was delivered. Report it to Ravan.""",
+    UNEXPECTED: """Unexpected error while reading organization {org_id} ({detail}). Report it to the connector's
+        maintainers, with its stack trace.""",
+    CALCOM_FAILED: """Cal.com failed while Ravan read organization {org_id} ({code}, tried {tries}). The next sync
+        tries again; if it lasts, reconnect Cal.com in Ravan.{said}""",
     SERVER_FAILED: "Ravan failed for organization {org_id} ({code}, tried {tries}). The next sync tries again.{said}",
-    RATE_LIMITED: (
-        "Ravan limits the rate of requests: organization {org_id} was not read ({code}): {detail}. Sync less "
-        "often, or find out who else uses the Access Token.{said}"
-    ),
-    NOT_JSON: (
-        "Ravan's response for organization {org_id} is not the documented JSON ({code}, tried {tries}): "
-        "{detail}. The next sync tries again; if it lasts, check API URL (api_url) and any proxy on the way."
-    ),
-    UNREACHABLE: (
-        "Could not read organization {org_id} from {host} (tried {tries}): {detail}. The next sync tries "
-        "again; if it lasts, check the network between the connector and {host}."
-    ),
+    RATE_LIMITED: """Ravan limits the rate of requests: organization {org_id} was not read ({code}): {detail}. Sync
+        less often, or find out who else uses the Access Token.{said}""",
+    NOT_JSON: """Ravan's response for organization {org_id} is not the documented JSON ({code}, tried {tries}):
+        {detail}. The next sync tries again; if it lasts, check API URL (api_url) and any proxy on the way.""",
+    UNREACHABLE: """Could not read organization {org_id} from {host} (tried {tries}): {detail}. The next sync tries
+        again; if it lasts, check the network between the connector and {host}.""",
 }
-"""Filled with the fields of :class:`Facts`, ``tries`` and ``said`` in words."""
+
+SENTENCES: Mapping[Kind, str] = {kind: " ".join(text.split()) for kind, text in _TEXTS.items()}
+"""One line each. Filled with the fields of :class:`Facts`, ``tries`` and ``said`` in words."""
 
 KINDS = tuple(SENTENCES)
 """Every kind that one organization can fail with, the most actionable first; the documentation lists them all."""
@@ -132,16 +103,12 @@ class Facts:
 
 
 class OrganizationFailure(Exception):
-    """One organization could not be read; its text is the kind's sentence, filled from ``facts``.
-
-    Only an unexpected error has a ``stack_trace``.
-    """
+    """One organization could not be read: the kind's sentence, filled. Only an unexpected error has a stack trace."""
 
     def __init__(self, kind: Kind, facts: Facts, stack_trace: str | None = None) -> None:
         tries = "once" if facts.tries == 1 else f"{facts.tries} times"
         said = f" Ravan says: “{facts.said}”." if facts.said else ""
-        sentence = SENTENCES[kind].format(**{**vars(facts), "tries": tries, "said": said})
-        super().__init__(sentence)
+        super().__init__(SENTENCES[kind].format(**{**vars(facts), "tries": tries, "said": said}))
         self.kind = kind
         self.facts = facts
         self.stack_trace = stack_trace

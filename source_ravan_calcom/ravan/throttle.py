@@ -85,8 +85,8 @@ class RatePolicy:
         if self.rate:
             self.rate += FASTER
 
-    def refused(self, now: float, left_at: float, retry_after: float | None) -> None:
-        """A request that left at ``left_at`` got a 429, which asks to wait ``retry_after`` seconds, if any."""
+    def refused(self, now: float, left_at: float, retry_after: float) -> None:
+        """A request that left at ``left_at`` got a 429, which asks to wait ``retry_after`` seconds; 0 if it doesn't."""
         if self.limited_since is None:
             self.limited_since = now
         if left_at > self._paused_at:
@@ -96,7 +96,7 @@ class RatePolicy:
             self.pause = min(LONGEST_OWN_PAUSE, self.pause * 2 or FIRST_PAUSE)
             self.allowed = 1
             self._under_way = 0
-        self.resumes_at = max(self.resumes_at, now + max(self.pause, retry_after or 0.0))
+        self.resumes_at = max(self.resumes_at, now + max(self.pause, retry_after))
         self._free_at = max(self._free_at, self.resumes_at)
 
     def _learn(self, now: float) -> None:
@@ -153,7 +153,7 @@ class Throttle:
                 self._notify(Resumed())
             self._policy.succeeded(departure.at)
 
-    def refused(self, departure: Departure, retry_after: float | None) -> float:
+    def refused(self, departure: Departure, retry_after: float) -> float:
         """Pause all requests after a 429, and return for how many seconds no request has succeeded."""
         with self._changed:
             now, limited_since = monotonic(), self._policy.limited_since
