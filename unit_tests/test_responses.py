@@ -283,3 +283,7 @@ def test_an_owner_that_is_absent_or_the_same_is_fine(own):
 )
 def test_the_case_of_an_id_carries_nothing(owner, foreign):
     assert is_foreign(owner, "Ab-C") is foreign
+
+
+def test_a_number_is_never_the_id_of_the_requested_organization():
+    assert is_foreign(7, "7")
