@@ -283,3 +283,7 @@ def test_a_row_with_no_or_the_requested_organization_is_accepted(own):
 )
 def test_the_case_of_an_id_is_ignored(owner, foreign):
     assert is_foreign(owner, "Ab-C") is foreign
+
+
+def test_a_number_is_never_the_id_of_the_requested_organization():
+    assert is_foreign(7, "7")

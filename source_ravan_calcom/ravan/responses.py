@@ -109,7 +109,7 @@ def _code(value: Any) -> str | int:
 
 def is_foreign(owner: Any, org_id: str) -> bool:
     """Whether an ID in a response is another one than the requested. They are UUIDs, so case does not matter."""
-    return owner not in (None, "", org_id) and str(owner).strip().lower() != org_id.lower()
+    return owner not in (None, "", org_id) and not (isinstance(owner, str) and owner.strip().lower() == org_id.lower())
 
 
 _BROKEN = object()
