@@ -26,7 +26,9 @@ class Expected:
 CONFIG, SYSTEM, TRANSIENT = "config_error", "system_error", "transient_error"
 
 LASTING = {
-    "forbidden": Expected(CONFIG, ONCE, "forbidden", "The Access Token may not read organization {org} (HTTP 403)."),
+    "forbidden": Expected(
+        CONFIG, ONCE, "forbidden", "The Access Token is not allowed to read organization {org} (HTTP 403)."
+    ),
     "not-connected": Expected(
         CONFIG, ONCE, "not_connected", "has no primary Cal.com account connected (NOT_CONNECTED, HTTP 400)"
     ),

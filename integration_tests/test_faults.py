@@ -101,7 +101,7 @@ def test_a_401_after_a_success_fails_only_its_organization(connector, sandbox):
     summary = (
         "4 of 8 organizations failed: 4 token refused for one organization. To sync the others meanwhile, set Failing "
         "Organizations (failing_organizations) to skip instead of fail. "
-        "(1) Ravan refused the Access Token for organization org-03 (HTTP 401), but accepted it for others. "
+        "(1) Ravan refused the Access Token for organization org-03 (HTTP 401), but did not refuse it for others. "
     )
     [error] = output.errors
     assert error["message"].startswith(summary)
@@ -201,7 +201,7 @@ def test_a_check_with_temporary_failures_succeeds_if_another_organization_can_be
     message = connector.run("check", connector.config(*sandbox.faults)).check["message"]
     assert message.startswith(
         "4 of 4 organizations failed: 1 forbidden, 1 Cal.com failed, 1 not JSON, 1 unreachable. "
-        "(1) The Access Token may not read organization well"
+        "(1) The Access Token is not allowed to read organization well"
     )
 
 
@@ -264,7 +264,7 @@ def test_check_counts_failures_by_kind_and_quotes_the_most_actionable_ones(fault
         "6 responded in another shape, 2 responded for another organization, "
         "2 Cal.com failed, 3 Ravan failed, 3 not JSON, 7 unreachable. To sync the others meanwhile, set Failing "
         "Organizations (failing_organizations) to skip instead of fail. "
-        "(1) The Access Token may not read organization forbidden"
+        "(1) The Access Token is not allowed to read organization forbidden"
     )
     assert "\n" not in message
     assert message.count("Check Organization IDs") == 2

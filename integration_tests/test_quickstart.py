@@ -138,7 +138,7 @@ def test_a_failed_read_prints_the_connectors_message_and_leaves_the_file_unchang
     done = quickstart(tmp_path, "--config", str(connector.config("org")), "--database", str(file))
     assert done.code == 1
     assert f"The sync failed; {file} is unchanged." in done.printed
-    assert "The Access Token may not read organization org" in done.printed.splitlines()[-1]
+    assert "The Access Token is not allowed to read organization org" in done.printed.splitlines()[-1]
 
 
 def test_with_skip_the_other_organizations_are_read_if_one_fails(connector, tmp_path):

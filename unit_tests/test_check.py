@@ -65,7 +65,7 @@ def test_failures_that_a_user_has_to_fix_fail_the_check_with_counts_and_remedy_f
     assert status.status is Status.FAILED
     assert status.message.startswith(
         "4 of 5 organizations failed: 1 forbidden, 2 not connected, 1 Ravan failed. "
-        f"{REMEDY} (1) The Access Token may not read organization forbidden-1 (HTTP 403). "
+        f"{REMEDY} (1) The Access Token is not allowed to read organization forbidden-1 (HTTP 403). "
     )
     assert status.message.index("not-connected-2") < status.message.index("(4) Ravan failed for organization down-1")
     assert "\n" not in status.message

@@ -155,7 +155,7 @@ def test_a_request_is_not_sent_after_its_latest_start(http, endpoint, clock):
 
 
 def test_every_redirect_is_a_failure(http, endpoint):
-    for location in ("http://elsewhere.example/", ""):
+    for location in ("http://elsewhere.example/", "http://[", ""):
         http.get(URL, status_code=307, headers={"Location": location})
         assert failure(endpoint()).kind is failures.REDIRECTED
     assert {request.hostname for request in http.request_history} == {"127.0.0.1"}
@@ -449,6 +449,8 @@ def test_a_refused_token_that_has_not_expired_is_reported_without_an_expiry(http
 MAX_LABEL = 63
 create_connection = urllib3.util.connection.create_connection
 
+HEADERS = b"HTTP/1.1 200 OK\r\n" + b"".join(b"X-%d: 1\r\n" % number for number in range(120)) + b"\r\n"
+LONG_HEADER = b"HTTP/1.1 200 OK\r\nX: " + b"a" * 70_000 + b"\r\n\r\n"
 HALF = b'HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"succ'
 GZIP = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 8\r\n\r\nnot gzip"
 INTERIM = b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
@@ -517,6 +519,8 @@ CASES = {
     "no TLS": Case("the TLS connection failed", tls=ssl.SSLError(1, "wrong version number"), api_url=API),
     "refused": Case("the connection was refused", ConnectionRefusedError(111, "Connection refused")),
     "reset": Case("the connection was reset", b""),
+    "too many headers": Case("its headers are too many or too long", HEADERS, kind=failures.WRONG_SHAPE),
+    "too long a header": Case("its headers are too many or too long", LONG_HEADER, kind=failures.WRONG_SHAPE),
     "no route": Case("no connection could be made", OSError(113, "No route to host")),
     "no connection in time": Case("no connection was made in time", TimeoutError("timed out")),
     "silence": Case("no response came in time", stays_open=True),

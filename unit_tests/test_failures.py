@@ -159,14 +159,14 @@ def test_only_kinds_that_concern_all_organizations_stop_the_sync():
             failures.CALCOM_FAILED,
             Facts("a", "CALCOM_API_ERROR, HTTP 502", said="down", tries=5),
             "Cal.com failed while Ravan read organization a (CALCOM_API_ERROR, HTTP 502, tried 5 times). "
-            "The next sync tries again; if it lasts, reconnect Cal.com in Ravan. Ravan says: “down”.",
+            "The next sync tries again; if this persists, reconnect Cal.com in Ravan. Ravan says: “down”.",
             "calcom_failed: CALCOM_API_ERROR, HTTP 502; organization a, try 5",
         ),
         (
             failures.UNREACHABLE,
             Facts("a", detail="the connection was reset", host="h:1", internal="Reset: by\npeer"),
             "Could not read organization a from h:1 (tried once): the connection was reset. The next sync tries "
-            "again; if it lasts, check the network between the connector and h:1.",
+            "again; if this persists, check the network between the connector and h:1.",
             "unreachable: the connection was reset; organization a, try 1; Reset: by peer",
         ),
         (

@@ -73,7 +73,7 @@ def test_each_organization_fails_alone_with_an_error_line_and_one_closing_error(
     ended = synced("a", "forbidden-1", "b")
     assert [row["organization_id"] for row in ended.rows()] == ["a", "b"]
     [line] = lines(caplog, "ERROR")
-    assert line.startswith("The Access Token may not read organization forbidden-1 (HTTP 403)")
+    assert line.startswith("The Access Token is not allowed to read organization forbidden-1 (HTTP 403)")
     assert ended.error_traces == 0, "the platform shows the first error trace, which must be the closing one"
     assert ended.error.message.endswith(line)
     trace = ended.error.as_airbyte_message().trace.error
@@ -129,14 +129,15 @@ def test_the_closing_error_begins_with_the_counts_by_kind_and_the_remedy(synced)
 def test_the_closing_error_of_one_organization_has_no_numbers(synced):
     assert synced("a", "forbidden-1").error.message == (
         "1 of 2 organizations failed: 1 forbidden. To sync the others meanwhile, set Failing Organizations "
-        "(failing_organizations) to skip instead of fail. The Access Token may not read organization forbidden-1 "
-        "(HTTP 403). Use a token of that organization, or remove forbidden-1 from Organization IDs (org_ids)."
+        "(failing_organizations) to skip instead of fail. The Access Token is not allowed to read organization "
+        "forbidden-1 (HTTP 403). Use a token of that organization, or remove forbidden-1 from Organization IDs "
+        "(org_ids)."
     )
 
 
 def test_the_closing_error_does_not_advise_to_skip_if_no_organization_could_be_read(synced):
     assert synced("forbidden-1").error.message.startswith(
-        "1 of 1 organization failed: 1 forbidden. The Access Token may not read organization forbidden-1"
+        "1 of 1 organization failed: 1 forbidden. The Access Token is not allowed to read organization forbidden-1"
     )
 
 
@@ -216,7 +217,7 @@ def test_a_401_after_a_success_fails_only_its_organization(synced, caplog):
     assert [row["organization_id"] for row in ended.rows()] == ["a", "b"]
     assert [kind for _, kind in ended.outcomes] == [None, *["token_refused_here"] * 4, None]
     assert len(lines(caplog, "ERROR")) == 4
-    assert "refused the Access Token for organization refused-0 (HTTP 401), but accepted it for others" in (
+    assert "refused the Access Token for organization refused-0 (HTTP 401), but did not refuse it for others" in (
         ended.error.message
     )
 
@@ -279,7 +280,7 @@ def test_a_skipped_organization_causes_a_warning_and_the_sync_succeeds(synced, c
     assert ended.outcomes == [("read", None), ("failed", "forbidden"), ("failed", "server_failed")]
     assert lines(caplog, "ERROR") == []
     assert [line[:42] for line in lines(caplog, "WARNING")] == [
-        "Skipped: The Access Token may not read org",
+        "Skipped: The Access Token is not allowed t",
         "Skipped: Ravan failed for organization bro",
     ]
 

@@ -72,6 +72,11 @@ class NotAttempted(Exception):
     """The request did not leave, because the client was closed or its time was over."""
 
 
+class _Session(requests.Session):
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Return nothing: a redirect is an error here, so its body and its target are not read."""
+
+
 class Client:
     """The endpoint, for one token. Safe to use from many threads.
 
@@ -210,7 +215,7 @@ class Client:
 
 
 def _session(config: Config) -> requests.Session:
-    session = requests.Session()
+    session = _Session()
     session.trust_env = False  # the environment is read here, and not again for each request
     # A proxy must not see a token that is meant for this machine.
     session.proxies = {} if config.on_loopback else requests.utils.get_environ_proxies(config.api_url)
@@ -262,6 +267,7 @@ _NETWORK: tuple[tuple[type[BaseException], str, Kind, str], ...] = (
     (http.SSLError, "", _DOWN, "the TLS connection failed"),
     (ConnectionRefusedError, "", _DOWN, "the connection was refused"),
     (ConnectionResetError, "", _DOWN, "the connection was reset"),
+    (Exception, "got more than", failures.WRONG_SHAPE, "its headers are too many or too long"),
     (net.NewConnectionError, "", _DOWN, "no connection could be made"),
     (http.ConnectTimeout, "", _DOWN, "no connection was made in time"),
     (http.ReadTimeout, "", _DOWN, "no response came in time"),
@@ -284,7 +290,10 @@ def _network_failure(error: BaseException, facts: Facts) -> OrganizationFailure:
         for cause in causes
         if isinstance(cause, cause_type) and text in str(cause)
     )
-    return OrganizationFailure(kind, replace(facts, detail=detail, internal=f"{type(error).__name__}: {error}"))
+    code = "headers" if kind is failures.WRONG_SHAPE else ""
+    return OrganizationFailure(
+        kind, replace(facts, code=code, detail=detail, internal=f"{type(error).__name__}: {error}")
+    )
 
 
 def _retry_after(raw: requests.Response) -> float:

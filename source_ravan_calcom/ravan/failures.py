@@ -50,18 +50,18 @@ _TEXTS: Mapping[Kind, str] = {
     TOKEN_EXPIRED: """Ravan refused the Access Token ({code}, requested for organization {org_id}): it expired on
         {detail}. Paste a valid token into Access Token (access_token).{said}""",
     NETWORK_SETTINGS: "Could not connect to {host} (requested for organization {org_id}): {detail}.",
-    TOKEN_REFUSED_HERE: """Ravan refused the Access Token for organization {org_id} ({code}), but accepted it for
+    TOKEN_REFUSED_HERE: """Ravan refused the Access Token for organization {org_id} ({code}), but did not refuse it for
         others. Use a token that may read it, or remove {org_id} from Organization IDs (org_ids).{said}""",
-    FORBIDDEN: """The Access Token may not read organization {org_id} ({code}). Use a token of that organization, or
-        remove {org_id} from Organization IDs (org_ids).{said}""",
+    FORBIDDEN: """The Access Token is not allowed to read organization {org_id} ({code}). Use a token of that
+        organization, or remove {org_id} from Organization IDs (org_ids).{said}""",
     NOT_CONNECTED: """Organization {org_id} has no primary Cal.com account connected ({code}). Connect one in Ravan,
         or remove {org_id} from Organization IDs (org_ids).{said}""",
     INVALID_REQUEST: """Ravan refused the request for organization {org_id} as invalid ({code}). Check Organization
         IDs (org_ids), Booking Statuses (statuses) and Agent ID (agent_id).{said}""",
     NOT_FOUND: """Ravan found nothing for organization {org_id} ({code}). Check that ID in Organization IDs
         (org_ids).{said}""",
-    REDIRECTED: """Ravan redirected the request for organization {org_id} ({code}). The redirect was not followed, so
-        that the Access Token stays with {host}. Check API URL (api_url).{said}""",
+    REDIRECTED: """Ravan redirected the request for organization {org_id} ({code}). The redirect was not followed,
+        because the Access Token is sent only to {host}. Check API URL (api_url).{said}""",
     REQUEST_REFUSED: """Ravan refused the request for organization {org_id} ({code}) for a reason this connector does
         not know. Report it to the connector's maintainers.{said}""",
     WRONG_SHAPE: """Ravan's response for organization {org_id} does not have the documented shape ({code}): {detail}.
@@ -71,14 +71,14 @@ _TEXTS: Mapping[Kind, str] = {
     UNEXPECTED: """Unexpected error while reading organization {org_id} ({detail}). Report it to the connector's
         maintainers, with its stack trace.""",
     CALCOM_FAILED: """Cal.com failed while Ravan read organization {org_id} ({code}, tried {tries}). The next sync
-        tries again; if it lasts, reconnect Cal.com in Ravan.{said}""",
+        tries again; if this persists, reconnect Cal.com in Ravan.{said}""",
     SERVER_FAILED: "Ravan failed for organization {org_id} ({code}, tried {tries}). The next sync tries again.{said}",
     RATE_LIMITED: """Ravan limits the rate of requests: organization {org_id} was not read ({code}): {detail}. Sync
         less often, or find out who else uses the Access Token.{said}""",
     NOT_JSON: """Ravan's response for organization {org_id} is not the documented JSON ({code}, tried {tries}):
-        {detail}. The next sync tries again; if it lasts, check API URL (api_url) and any proxy on the way.""",
+        {detail}. The next sync tries again; if this persists, check API URL (api_url) and any proxy on the way.""",
     UNREACHABLE: """Could not read organization {org_id} from {host} (tried {tries}): {detail}. The next sync tries
-        again; if it lasts, check the network between the connector and {host}.""",
+        again; if this persists, check the network between the connector and {host}.""",
 }
 
 SENTENCES: Mapping[Kind, str] = {kind: " ".join(text.split()) for kind, text in _TEXTS.items()}
