@@ -87,7 +87,7 @@ LASTING = {
         CONFIG,
         ONCE,
         "redirected",
-        "Ravan redirected the request for organization {org} (HTTP 302). The redirect was not followed, so that the",
+        "Ravan redirected the request for organization {org} (HTTP 302). The redirect was not followed, because the",
     ),
     "cut": Expected(
         TRANSIENT,
