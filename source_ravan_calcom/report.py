@@ -18,7 +18,7 @@ from source_ravan_calcom.bookings import coverage
 from source_ravan_calcom.bookings.coverage import Claim
 from source_ravan_calcom.bookings.memory import later_than
 from source_ravan_calcom.bookings.records import CURSOR_FIELD, utc_text
-from source_ravan_calcom.config import FAIL, SKIP, in_words, label
+from source_ravan_calcom.config import FAIL, SKIP, Config, in_words, label
 from source_ravan_calcom.ravan import failures
 from source_ravan_calcom.ravan.failures import OrganizationFailure
 from source_ravan_calcom.ravan.throttle import Paused, Resumed
@@ -135,27 +135,26 @@ class Report:
     """Logs one sync, and words the error that closes it.
 
     Args:
+        config: The user's settings.
         stream: The stream whose error it is.
-        skips: A failed organization is skipped, and the sync succeeds without it.
         overwrites: The destination replaces its table with this sync's records, so nothing can be skipped.
         forgets: Nothing of earlier syncs is remembered: a full refresh.
-        org_ids, has_succeeded: As of :class:`Outcomes`.
+        has_succeeded: As of :class:`Outcomes`.
     """
 
     def __init__(
         self,
+        config: Config,
         stream: str,
-        skips: bool,
         overwrites: bool,
         forgets: bool,
-        logger: logging.Logger,
-        org_ids: Sequence[str],
         has_succeeded: Callable[[], bool],
+        logger: logging.Logger,
     ) -> None:
-        self.outcomes = Outcomes(org_ids, has_succeeded, self._log_failure)
+        self.outcomes = Outcomes(config.org_ids, has_succeeded, self._log_failure)
         self._stream = stream
-        self._skips = skips
-        self._fails = overwrites or not skips
+        self._skips = config.skips
+        self._fails = overwrites or not config.skips
         self._forgets = forgets
         self._logger = logger
         self._logged: Counter[tuple[str, int]] = Counter()

@@ -109,14 +109,9 @@ class Sync:
         self._unknown_windows: set[str | None] = set()
         self._pool: WorkerPool[Organization] = WorkerPool(config.num_workers, workers.READ)
         self._client = Client(config, client.READ, self._pool.notify)
+        overwrites = bookings is not None and _overwrites(bookings)
         self._report = Report(
-            self._first,
-            config.skips,
-            bookings is not None and _overwrites(bookings),
-            self._forgets,
-            logger,
-            config.org_ids,
-            lambda: self._client.has_succeeded,
+            config, self._first, overwrites, self._forgets, lambda: self._client.has_succeeded, logger
         )
 
     def read(self) -> Iterator[protocol.AirbyteMessage]:
