@@ -85,7 +85,7 @@ def _judged(outcomes: Outcomes, config: Config, logger: logging.Logger) -> Airby
     if stopped_by:
         message = str(stopped_by)
     elif failed:
-        message = summary(outcomes, SKIP_REMEDY, "The log names each.")
+        message = summary(outcomes, SKIP_REMEDY if read else "", "The log names each.")
     else:
         message = (
             f"No organization could be read within {SECONDS} seconds, because Ravan limits the rate of requests or "

@@ -29,17 +29,15 @@ class Retries:
 
     most: int
     first_backoff: float  # each further one is twice as long, with jitter
-    longest_backoff: float
     total: float  # after the first failure; no retry starts later
 
     def backoff(self, tries: int) -> float:
         """Seconds to wait after so many failed tries."""
-        jitter = random.uniform(0.75, 1.25)  # noqa: S311  no secret
-        return float(min(self.longest_backoff, self.first_backoff * 2 ** (tries - 1) * jitter))
+        return float(self.first_backoff * 2 ** (tries - 1) * random.uniform(0.75, 1.25))  # noqa: S311  no secret
 
 
-READ = Retries(most=4, first_backoff=1, longest_backoff=60, total=120)
-CHECK = Retries(most=1, first_backoff=1, longest_backoff=3, total=20)
+READ = Retries(most=4, first_backoff=1, total=120)
+CHECK = Retries(most=1, first_backoff=1, total=20)
 
 
 @dataclass(eq=False)
@@ -48,16 +46,11 @@ class Task:
 
     org_id: str
     call: Call = field(init=False)  # its requests, in the latest attempt
-    failing_since: float | None = None  # monotonic time of the first failure of the request at hand
-    failure: OrganizationFailure | None = None  # the last failure of the request at hand
+    failing_since: float = 0.0  # monotonic time of the first failure of the request at hand, if it has failed
+    failure: OrganizationFailure | None = None  # the last failure
 
     def __post_init__(self) -> None:
         self.call = Call(self.org_id)
-
-    @property
-    def last_failure(self) -> OrganizationFailure | None:
-        """Why its request is retried; ``None`` if the last one succeeded."""
-        return self.failure if self.call.failures else None
 
     def restart(self) -> None:
         """Prepare a new attempt after one that was given up, whose thread may still be running."""
@@ -86,6 +79,9 @@ class Retrying(Generic[TaskT]):
     seconds: float
 
 
+AnyEvent = Finished[TaskT] | Retrying[TaskT] | Paused | Resumed
+
+
 class WorkerPool(Generic[TaskT]):
     """Works on tasks with ``size`` workers; none starts from the monotonic time ``closes_at`` on."""
 
@@ -100,20 +96,13 @@ class WorkerPool(Generic[TaskT]):
 
     def notify(self, event: Paused | Resumed) -> None:
         """Put an event of the throttle among those of the pool. Safe to call from any thread."""
-        self._queue.put(event)
+        self._queue.put((None, event))
 
     def close(self) -> None:
         """Start no further task."""
         self._closes_at = 0.0
 
-    def resume(self, task: TaskT) -> None:
-        """Start a task that has failed for good once more, with all retries."""
-        task.call.failures = 0
-        heapq.heappush(self._later, (0.0, next(self._number), task))
-
-    def events(
-        self, tasks: Iterable[TaskT], work: Callable[[TaskT], Any], client: Client
-    ) -> Iterator[Finished[TaskT] | Retrying[TaskT] | Paused | Resumed]:
+    def events(self, tasks: Iterable[TaskT], work: Callable[[TaskT], Any], client: Client) -> Iterator[AnyEvent[TaskT]]:
         """Run all tasks, and yield the events until each has finished or the pool is closed.
 
         A task is taken when a worker is free, which runs ``work``; that sends requests by ``client``.
@@ -123,54 +112,47 @@ class WorkerPool(Generic[TaskT]):
             while True:
                 yield from self._given_up(client)
                 self._start(fresh, work)
-                if not self._running and (not self._later or self._is_closed):
+                if not self._running and (not self._later or monotonic() >= self._closes_at):
                     break
                 try:
-                    event = self._queue.get(timeout=self._seconds_to_wait(client))
+                    call, result = self._queue.get(timeout=self._seconds_to_wait(client))
                 except Empty:
                     continue
-                if not isinstance(event, tuple):
-                    yield event
-                    continue
-                call, result = event
-                task = self._running.pop(call, None)
-                if task is not None:  # else it was given up before
-                    outcome = self._judged(task, result)
+                if call is None:
+                    yield result
+                elif task := self._running.pop(call, None):  # else it was given up before
+                    event = self._judged(task, result)
                     if not isinstance(result, Exception):
                         self._start(fresh, work)  # the freed worker goes on while the result is printed
-                    yield outcome
+                    yield event
             for _, _, task in self._later:
-                yield Finished(task, failure=task.last_failure)
+                yield Finished(task, failure=task.failure)
         finally:
-            # Also if the consumer stops early: the threads are not joined, but must not wait for ever.
+            # Also if the consumer stops early: no thread may wait for ever.
             self.close()
             client.close()
 
-    @property
-    def _is_closed(self) -> bool:
-        return monotonic() >= self._closes_at
-
     def _start(self, fresh: Iterator[TaskT], work: Callable[[TaskT], Any]) -> None:
-        while len(self._running) < self._size and not self._is_closed:
-            if self._later and self._later[0][0] <= monotonic():
-                task: TaskT | None = heapq.heappop(self._later)[2]
-            else:
-                task = next(fresh, None)
+        while len(self._running) < self._size and monotonic() < self._closes_at:
+            is_due = self._later and self._later[0][0] <= monotonic()
+            task = heapq.heappop(self._later)[2] if is_due else next(fresh, None)
             if task is None:
                 return
             self._running[task.call] = task
-            # A daemon never keeps the process from ending; the standard library's pool waits for its threads, and one
-            # of ours may hang.
-            Thread(target=self._run, args=(task, task.call, work), daemon=True).start()
+            # One that hangs must not keep the process from ending, as the threads of the standard library's pool do.
+            Thread(target=self._run, args=(task, work), daemon=True).start()
 
-    def _run(self, task: TaskT, call: Call, work: Callable[[TaskT], Any]) -> None:
+    def _run(self, task: TaskT, work: Callable[[TaskT], Any]) -> None:
+        call = task.call
         try:
             result: Any = work(task)
-        except Exception as error:  # judged by the owner
+        except (OrganizationFailure, NotAttempted) as error:
             result = error
+        except Exception as error:
+            result = OrganizationFailure.unexpected(error, task.org_id)
         self._queue.put((call, result))
 
-    def _given_up(self, client: Client) -> Iterator[Finished[TaskT] | Retrying[TaskT]]:
+    def _given_up(self, client: Client) -> Iterator[AnyEvent[TaskT]]:
         """Give up the workers whose request exceeds its deadline."""
         now = monotonic()
         for call, task in [*self._running.items()]:
@@ -181,36 +163,30 @@ class WorkerPool(Generic[TaskT]):
                 task.restart()
                 yield self._judged(task, failure)
 
-    def _judged(self, task: TaskT, result: Any) -> Finished[TaskT] | Retrying[TaskT]:
+    def _judged(self, task: TaskT, result: Any) -> AnyEvent[TaskT]:
         if isinstance(result, NotAttempted):
-            return Finished(task, failure=task.last_failure)
-        if isinstance(result, OrganizationFailure):
-            seconds = self._backoff(task, result)
-            if seconds is None:
-                return Finished(task, failure=result)
-            heapq.heappush(self._later, (monotonic() + seconds, next(self._number), task))
-            return Retrying(task, result, seconds)
-        if isinstance(result, Exception):
-            return Finished(task, failure=OrganizationFailure.unexpected(result, task.org_id))
-        return Finished(task, result)
-
-    def _backoff(self, task: TaskT, failure: OrganizationFailure) -> float | None:
-        """Seconds until the task is started again, or ``None`` if it has failed for good."""
+            return Finished(task, failure=task.failure if task.call.failures else None)
+        if not isinstance(result, OrganizationFailure):
+            return Finished(task, result)
         now, call = monotonic(), task.call
-        # The client resets call.failures after each success.
-        task.failing_since = task.failing_since if call.failures and task.failing_since is not None else now
-        task.failure = failure
-        call.failures += 1
+        if not call.failures:
+            task.failing_since = now
+        task.failure = result
+        call.failures += 1  # the client resets it after each success
         seconds = self._retries.backoff(call.failures)
-        is_repeated = failure.kind.is_retryable and call.failures <= self._retries.most
+        is_repeated = result.kind.is_retryable and call.failures <= self._retries.most
         is_in_time = now + seconds - task.failing_since <= self._retries.total and now + seconds < self._closes_at
-        return seconds if is_repeated and is_in_time else None
+        if not (is_repeated and is_in_time):
+            return Finished(task, failure=result)
+        heapq.heappush(self._later, (now + seconds, next(self._number), task))
+        return Retrying(task, result, seconds)
 
     def _seconds_to_wait(self, client: Client) -> float:
         """Until a task is due or a request may exceed its deadline."""
         now = monotonic()
-        moments = [self._later[0][0]] if self._later and len(self._running) < self._size else []
-        moments += [call.departure.at + client.deadline for call in self._running if call.departure]
         # A request that leaves after this moment can't be overdue earlier.
-        moments.append(now + client.deadline)
+        moments = [now + client.deadline]
+        moments += [departure.at + client.deadline for call in self._running if (departure := call.departure)]
+        if self._later and len(self._running) < self._size:
+            moments.append(self._later[0][0])
         return max(0.0, min(moments) - now)

@@ -26,10 +26,6 @@ def test_backoffs_vary_by_a_quarter(jitter, factor, least_or_most):
     assert [workers.READ.backoff(tries) for tries in (1, 2, 3, 4)] == [least_or_most * each for each in (1, 2, 4, 8)]
 
 
-def test_no_backoff_is_longer_than_the_longest(jitter):
-    assert [workers.Retries(9, 1, 3, 120).backoff(tries) for tries in (1, 2, 3, 4)] == [1, 2, 3, 3]
-
-
 class Hanging:
     """Requests that hang until they are released, each in a worker with its own thread.
 
