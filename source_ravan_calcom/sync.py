@@ -250,7 +250,7 @@ class Sync:
             )
         for change in dict.fromkeys(change for lost in changes.values() for change in lost):
             changed = [row for row in bookings.rows if change in changes.get(id(row), ())]
-            sentence = _LOSSES[change.change].format(field=change.field, rows=f"{len(changed)} of {rows} rows")
+            sentence = _LOSSES[change[1]].format(field=change[0], rows=f"{len(changed)} of {rows} rows")
             uid = records.identity(changed[0])
             sentences.append(
                 f"{sentence} The first of them {f'is booking {failures.clean(uid)}' if uid else 'has no id'}."

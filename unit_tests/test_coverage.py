@@ -17,7 +17,6 @@ from source_ravan_calcom.bookings.coverage import (
     EXCHANGED,
     FEWER,
     OLDER,
-    REASONS,
     STATUSES,
     UPGRADED,
     Claim,
@@ -653,11 +652,6 @@ def test_a_refused_window_leaves_coverage_unknown_and_keeps_the_earlier_claim():
 def test_an_earlier_claim_is_dropped_if_bookings_contradict_it_while_coverage_is_unknown(unknown, missing):
     evidence = {"past": cut(-20, known=50, unknown=unknown), "cancelled": WHOLE}
     assert claimed(evidence, BEFORE, refused=["recurring"], missing=missing).kept is None
-
-
-def test_the_reasons_are_distinct_phrases_without_a_full_stop():
-    assert len({*REASONS}) == len(REASONS)
-    assert all(reason[-1].isalpha() for reason in REASONS)
 
 
 def test_an_old_state_identifies_contents_but_not_bookings():

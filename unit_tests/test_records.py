@@ -20,7 +20,6 @@ from source_ravan_calcom.bookings.records import (
     FINGERPRINT_BYTES,
     NULLED,
     TRUNCATED,
-    Change,
     as_integer,
     as_text,
     as_time,
@@ -318,14 +317,14 @@ def test_a_documented_row_gets_its_organization_and_nothing_else():
 def test_an_undocumented_value_among_documented_ones_is_converted(column, odd):
     row = {**DOCUMENTED, column: odd}
     delivered, lost = CONVERSIONS[column](odd)
-    assert fit(row, ORG) == ((Change(column, lost),) if lost else ())
+    assert fit(row, ORG) == (((column, lost),) if lost else ())
     assert row == {**DOCUMENTED, column: delivered}
     assert type(row[column]) is type(delivered)
 
 
 def test_two_times_in_one_value_are_not_a_documented_time():
     row = {**DOCUMENTED, "start_time": "2026-03-25T14:00:00Z\n2026-03-25T14:30:00Z", "end_time": ""}
-    assert fit(row, ORG) == (Change("start_time", NULLED),)
+    assert fit(row, ORG) == (("start_time", NULLED),)
     assert row == {**DOCUMENTED, "start_time": None, "end_time": None}
 
 
@@ -342,9 +341,9 @@ def test_null_and_missing_columns_are_unchanged(column):
 def test_lost_values_of_a_row_are_returned_by_column():
     row = {**DOCUMENTED, "attendee_name": "A\0", "start_time": "soon", "duration_minutes": "30 min", "status": 5}
     assert fit(row, ORG) == (
-        Change("attendee_name", TRUNCATED),
-        Change("start_time", NULLED),
-        Change("duration_minutes", NULLED),
+        ("attendee_name", TRUNCATED),
+        ("start_time", NULLED),
+        ("duration_minutes", NULLED),
     )
     assert (row["attendee_name"], row["status"]) == ("A\N{REPLACEMENT CHARACTER}", "5")
 

@@ -32,9 +32,6 @@ EXCHANGED = "hardly a booking is there that was read before; another Cal.com acc
 HARMLESS = frozenset({STATUSES, UPGRADED})
 """The reasons that say nothing about the account."""
 
-REASONS = (STATUSES, CLOCK, UPGRADED, OLDER, FEWER, EXCHANGED)
-"""Why coverage began anew, or is unknown this time."""
-
 _DAWN = datetime.min.replace(tzinfo=timezone.utc) + timedelta(days=1)  # leaves room for a subtraction
 _AT_PRESENT = frozenset({UPCOMING, windows.RECURRING})  # show all ongoing bookings, if `upcoming` shows pending ones
 
@@ -55,7 +52,7 @@ class Claim:
     doubts: tuple[str, ...] = ()  # obstacles to any claim; empty where the rows merely show too little
     kept: Covered | None = None  # the coverage that the next sync continues
     is_first: bool = False  # whether coverage begins with this sync
-    reason: str = ""  # one of REASONS, where coverage begins anew or is unknown
+    reason: str = ""  # one of the above, where coverage begins anew or is unknown
 
 
 def claim(bookings: Bookings, statuses: Sequence[str], before: Seen | None) -> Claim:
@@ -105,12 +102,9 @@ def _history(before: Seen | None, chosen: tuple[str, ...], began: datetime) -> t
 
 def _doubts(bookings: Bookings) -> tuple[str, ...]:
     """The contradictions of the windows' meaning or order, and the windows that were refused."""
-    doubts = [f"{status}: {each.doubt}" for status, each in bookings.evidence.items() if each.doubt]
-    doubts += [
-        f"{status}: {bookings.evidence[status].disorder}"
-        for status in bookings.full
-        if status in windows.BY_STATUS and bookings.evidence[status].disorder
-    ]
+    evidence, full = bookings.evidence, [status for status in bookings.full if status in windows.BY_STATUS]
+    doubts = [f"{status}: {each.doubt}" for status, each in evidence.items() if each.doubt]
+    doubts += [f"{status}: {evidence[status].disorder}" for status in full if evidence[status].disorder]
     doubts += [f"{status}: Ravan refused it" for status in bookings.refused]
     return tuple(doubts)
 

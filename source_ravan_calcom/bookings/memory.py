@@ -59,13 +59,9 @@ class Delivery:
 
 
 def compare(bookings: Bookings, before: Seen | None, statuses: Sequence[str], synced_at: datetime) -> Delivery:
-    """Compare one organization's bookings with its state.
+    """Compare an organization's ``bookings``, fit for the schema, with its state ``before``.
 
-    Args:
-        bookings: Its rows, fit for the schema, and the evidence of its responses.
-        before: Its state; ``None`` in a first sync and a full refresh.
-        statuses: The windows the user chose; empty for every booking.
-        synced_at: When it was read, by the connector's clock.
+    ``synced_at`` is when it was read, by the connector's clock; for the other arguments see :class:`windows.Reading`.
     """
     claim = coverage.claim(bookings, statuses, before)
     contents = [records.fingerprint(row) for row in bookings.rows]

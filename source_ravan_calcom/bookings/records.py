@@ -15,7 +15,7 @@ from hashlib import blake2b
 from itertools import chain
 from operator import itemgetter
 from struct import iter_unpack
-from typing import Any, NamedTuple
+from typing import Any
 from zlib import crc32
 
 import orjson
@@ -59,8 +59,7 @@ _documented_format = re.compile(r"2\d{3}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?Z
 
 # ISO 8601, basic and extended; and as Go prints a time: 2026-03-25 14:00:00.5 +0100 CET m=+0.1
 _iso_time = re.compile(
-    r"(?P<year>\d{4})"
-    r"(?:-?(?P<month>\d\d)-?(?P<day>\d\d)|-?W(?P<week>\d\d)-?(?P<weekday>\d)|-?(?P<day_of_year>\d{3}))"
+    r"(?P<date>\d{4}-?(?:\d\d-?\d\d|W\d\d-?\d|\d{3}))"
     r"(?:[Tt ](?P<hour>[01]\d|2[0-4])(?::?(?P<minute>[0-5]\d)(?::?(?P<second>[0-5]\d|60))?)?(?:[.,](?P<fraction>\d+))?"
     r"(?: ?(?:[Zz]|UTC|GMT|(?P<sign>[+\u2212-])(?P<offset_hours>[01]\d|2[0-3])(?::?(?P<offset_minutes>[0-5]\d))?"
     r"(?: (?:[A-Z]+|[+-]\d+))?(?: m=[+-][\d.]+)?))?)?",
@@ -209,11 +208,8 @@ CONVERSIONS: Mapping[str, Callable[[Any], Converted]] = {
 _texts = itemgetter(*(column for column, conversion in CONVERSIONS.items() if conversion is as_text))
 
 
-class Change(NamedTuple):
-    """A loss in the conversion of one value."""
-
-    field: str
-    change: str  # NULLED or TRUNCATED
+Change = tuple[str, str]
+"""A loss in the conversion of one value: its column, and ``NULLED`` or ``TRUNCATED``."""
 
 
 def fit(row: Row, org_id: str) -> tuple[Change, ...]:
@@ -234,13 +230,13 @@ def fit(row: Row, org_id: str) -> tuple[Change, ...]:
             return ()
     except (KeyError, TypeError):
         pass
-    changes = []
+    changes: list[Change] = []
     for column, conversion in CONVERSIONS.items():
         value = row.get(column)
         if value is not None:
             row[column], change = conversion(value)
             if change:
-                changes.append(Change(column, change))
+                changes.append((column, change))
     return tuple(changes)
 
 
@@ -277,7 +273,7 @@ def _json(value: Any) -> str:
 
 
 def _from_iso(match: re.Match[str]) -> Converted:
-    if int(match["year"]) < _FIRST_YEAR:
+    if int(match["date"][:4]) < _FIRST_YEAR:
         return None, ""
     fraction = match["fraction"] or ""
     of_day = timedelta(**{unit: int(match[unit[:-1]] or 0) for unit in ("hours", "minutes", "seconds")})
@@ -288,21 +284,18 @@ def _from_iso(match: re.Match[str]) -> Converted:
         of_day += timedelta(seconds=nanoseconds // 10**9)
         fraction = f"{nanoseconds % 10**9:09}".rstrip("0")
     offset = timedelta(hours=int(match["offset_hours"] or 0), minutes=int(match["offset_minutes"] or 0))
-    at = _day(match) + of_day - (-offset if match["sign"] in ("-", _MINUS) else offset)
+    at = _day(match["date"]) + of_day - (-offset if match["sign"] in ("-", _MINUS) else offset)
     if of_day > timedelta(days=1) or (match["second"] == "60" and (at.hour, at.minute) != (23, 59)):
         raise ValueError
     return _written(at, fraction)
 
 
-def _day(match: re.Match[str]) -> datetime:
-    year = int(match["year"])
-    if match["month"]:
-        return datetime(year, int(match["month"]), int(match["day"]))
-    if match["week"]:
-        return datetime.fromisocalendar(year, int(match["week"]), int(match["weekday"]))
-    day = datetime(year, 1, 1) + timedelta(days=int(match["day_of_year"]) - 1)
-    if day.year != year:
-        raise ValueError
+def _day(date: str) -> datetime:
+    digits = date.replace("-", "")
+    form = "%GW%V%u" if "W" in digits else "%Y%m%d" if len(digits) == len("YYYYMMDD") else "%Y%j"
+    day = datetime.strptime(digits, form)
+    if f"{day:{form}}".zfill(len(digits)) != digits:
+        raise ValueError  # a week or a day that the year does not have
     return day
 
 

@@ -286,13 +286,7 @@ class Reading:
         return True
 
     def take(self, rows: list[Row], at: datetime, began: datetime) -> None:
-        """Take the response to the request for :attr:`next`.
-
-        Args:
-            rows: As Ravan sent them.
-            at: The API's time of the response.
-            began: The API's time before the request.
-        """
+        """Take the rows of the response to the request for :attr:`next`, which ``began`` and ended ``at``."""
         status = self._waiting.pop(0)
         self._began = self._began or began
         found, left_out = records.distinct(rows)
