@@ -9,17 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from airbyte_cdk.models import (
-    AirbyteCatalog,
-    AirbyteConnectionStatus,
-    AirbyteMessage,
-    AirbyteStateMessage,
-    AirbyteStateMessageSerializer,
-    ConfiguredAirbyteCatalog,
-    ConfiguredAirbyteCatalogSerializer,
-    ConfiguredAirbyteStream,
-    FailureType,
-)
+from airbyte_cdk import models
 from airbyte_cdk.sources import Source
 from airbyte_cdk.utils import AirbyteTracedException
 from airbyte_cdk.utils.airbyte_secrets_utils import add_to_secrets
@@ -48,22 +38,22 @@ class SourceRavanCalcom(Source):
         known = connection_specification()["properties"]
         return {**{name: value for name, value in config.items() if name not in known}, **parsed.as_settings()}
 
-    def check(self, logger: logging.Logger, config: Mapping[str, Any]) -> AirbyteConnectionStatus:
+    def check(self, logger: logging.Logger, config: Mapping[str, Any]) -> models.AirbyteConnectionStatus:
         """Send one request to every organization, and report the organizations that can't be read."""
         return check(_cautioned(config, logger), logger)
 
-    def discover(self, logger: logging.Logger, config: Mapping[str, Any]) -> AirbyteCatalog:
+    def discover(self, logger: logging.Logger, config: Mapping[str, Any]) -> models.AirbyteCatalog:
         """Return the two streams; no request is needed for them."""
         _cautioned(config, logger)
-        return AirbyteCatalog(streams=catalog())
+        return models.AirbyteCatalog(streams=catalog())
 
     def read(
         self,
         logger: logging.Logger,
         config: Mapping[str, Any],
-        catalog: ConfiguredAirbyteCatalog,
-        state: list[AirbyteStateMessage] | None = None,
-    ) -> Iterator[AirbyteMessage]:
+        catalog: models.ConfiguredAirbyteCatalog,
+        state: list[models.AirbyteStateMessage] | None = None,
+    ) -> Iterator[models.AirbyteMessage]:
         """Read every organization that can be read, then raise a summary of the failures, if any."""
         settings = _cautioned(config, logger)
         if selected := _selected(catalog):
@@ -75,11 +65,11 @@ class SourceRavanCalcom(Source):
         return _or_refused(load, config_path, "configuration")
 
     @classmethod
-    def read_catalog(cls, catalog_path: str) -> ConfiguredAirbyteCatalog:
+    def read_catalog(cls, catalog_path: str) -> models.ConfiguredAirbyteCatalog:
         """Read the configured catalog's file, or raise a config error that names the file and its mistake."""
         content = _or_refused(load, catalog_path, "catalog")
         try:
-            return ConfiguredAirbyteCatalogSerializer.load(content)
+            return models.ConfiguredAirbyteCatalogSerializer.load(content)
         except Exception as error:  # the parser's errors have no common type
             problem = clean(str(error).removeprefix("Schema validation failed:\n- "))  # names the field
         fields = content if isinstance(content, dict) else {}
@@ -95,11 +85,11 @@ class SourceRavanCalcom(Source):
         raise _refused(f"The catalog file {catalog_path} is not a configured catalog: {problem}.")
 
     @classmethod
-    def read_state(cls, state_path: str) -> list[AirbyteStateMessage]:
+    def read_state(cls, state_path: str) -> list[models.AirbyteStateMessage]:
         """Read the state's file, or raise a config error. If it holds no state, all is read again, with a warning."""
         content = _or_refused(read_file, state_path, "state") if state_path else b"[]"
         try:
-            return [AirbyteStateMessageSerializer.load(each) for each in json.loads(content) or ()]
+            return [models.AirbyteStateMessageSerializer.load(each) for each in json.loads(content) or ()]
         except Exception as error:  # the parsers' errors have no common type
             problem = f"it is not a list of the protocol's states ({type(error).__name__})"
             warn_not_understood(logging.getLogger(f"airbyte.{NAME}"), problem)
@@ -107,7 +97,9 @@ class SourceRavanCalcom(Source):
 
 
 def _refused(sentences: str) -> AirbyteTracedException:
-    return AirbyteTracedException(message=sentences, internal_message=sentences, failure_type=FailureType.config_error)
+    return AirbyteTracedException(
+        message=sentences, internal_message=sentences, failure_type=models.FailureType.config_error
+    )
 
 
 def _or_refused(read: Callable[..., ReadT], *arguments: Any) -> ReadT:
@@ -126,7 +118,7 @@ def _cautioned(settings: Mapping[str, Any], logger: logging.Logger) -> Config:
     return config
 
 
-def _selected(catalog: ConfiguredAirbyteCatalog) -> Mapping[str, ConfiguredAirbyteStream]:
+def _selected(catalog: models.ConfiguredAirbyteCatalog) -> Mapping[str, models.ConfiguredAirbyteStream]:
     unknown = sorted({each.stream.name for each in catalog.streams} - PRIMARY_KEYS.keys())
     if unknown:
         raise _refused(
@@ -136,7 +128,9 @@ def _selected(catalog: ConfiguredAirbyteCatalog) -> Mapping[str, ConfiguredAirby
     return {each.stream.name: each for each in catalog.streams}
 
 
-def _stream_states(state: list[AirbyteStateMessage] | None, logger: logging.Logger) -> Mapping[str, Mapping[str, Any]]:
+def _stream_states(
+    state: list[models.AirbyteStateMessage] | None, logger: logging.Logger
+) -> Mapping[str, Mapping[str, Any]]:
     """The saved state of each stream by its name."""
     states: dict[str, Mapping[str, Any]] = {}
     for message in state or ():

@@ -477,3 +477,10 @@ def test_exactly_the_bookings_of_the_windows_are_delivered(bookings, copies, cap
 def test_the_five_windows_together_cover_every_booking(bookings):
     account = account_with(bookings)
     assert {row["id"] for row in read(account, START, STATUSES).rows} == set(account.bookings)
+
+
+@pytest.mark.parametrize("status", [["cancelled"], {"value": "cancelled"}, 5, None, "accepted"])
+def test_a_status_that_is_not_text_does_not_count_as_cancelled(status):
+    [cancelled] = [window for window in WINDOWS if window.status == "cancelled"]
+    assert cancelled.contradicts({"status": status}, START)
+    assert not cancelled.contradicts({"status": "cancelled"}, START)

@@ -49,7 +49,7 @@ class Window:
 
     def contradicts(self, row: Row, now: datetime) -> bool:
         """Whether a row does not belong in the window."""
-        if self.dead is not None and records.is_dead(row) != self.dead:
+        if self.dead is not None and (row.get("status") in records.DEAD) != self.dead:
             return True
         if self.over is None:
             return False
@@ -171,7 +171,7 @@ def look(rows: Sequence[Row], window: Window, now: datetime, recalled: Recalled,
 def _proves(rows: Sequence[Row], now: datetime) -> bool:
     """Whether more than a few rows are over, or more than a few dead, or all of them over."""
     over = (True for row in rows if _is_over(row, now))
-    dead = (True for row in rows if records.is_dead(row))
+    dead = (True for row in rows if row.get("status") in records.DEAD)
     few = ODD_ROWS + 1
     if len(list(islice(over, few))) == few or len(list(islice(dead, few))) == few:
         return True
