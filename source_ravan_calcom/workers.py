@@ -11,6 +11,7 @@ import heapq
 import random
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from math import inf
 from queue import Empty, SimpleQueue
@@ -82,6 +83,37 @@ class Retrying(Generic[TaskT]):
 AnyEvent = Finished[TaskT] | Retrying[TaskT] | Paused | Resumed
 
 
+class Threads:
+    """Daemon threads, each kept for the next job.
+
+    The standard library's pool waits for its threads when the process ends, and one of ours may hang.
+    """
+
+    def __init__(self) -> None:
+        self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._count = 0
+
+    def run(self, job: Callable[[], None], busy: int) -> None:
+        """Run a job in a thread, of which ``busy`` are needed now."""
+        self._jobs.put(job)
+        if self._count < busy:
+            self._count += 1
+            Thread(target=self._work, daemon=True).start()
+
+    def lose(self) -> None:
+        """Stop counting a thread that hangs."""
+        self._count -= 1
+
+    def end(self) -> None:
+        """End every thread that does not hang."""
+        for _ in range(self._count):
+            self._jobs.put(None)
+
+    def _work(self) -> None:
+        for job in iter(self._jobs.get, None):
+            job()
+
+
 class WorkerPool(Generic[TaskT]):
     """Works on tasks with ``size`` workers; none starts from the monotonic time ``closes_at`` on."""
 
@@ -93,6 +125,7 @@ class WorkerPool(Generic[TaskT]):
         self._running: dict[Call, TaskT] = {}
         self._later: list[tuple[float, int, TaskT]] = []
         self._number = count()
+        self._threads = Threads()
 
     def notify(self, event: Paused | Resumed) -> None:
         """Put an event of the throttle among those of the pool. Safe to call from any thread."""
@@ -131,6 +164,7 @@ class WorkerPool(Generic[TaskT]):
             # Also if the consumer stops early: no thread may wait for ever.
             self.close()
             client.close()
+            self._threads.end()
 
     def _start(self, fresh: Iterator[TaskT], work: Callable[[TaskT], Any]) -> None:
         while len(self._running) < self._size and monotonic() < self._closes_at:
@@ -139,8 +173,7 @@ class WorkerPool(Generic[TaskT]):
             if task is None:
                 return
             self._running[task.call] = task
-            # One that hangs must not keep the process from ending, as the threads of the standard library's pool do.
-            Thread(target=self._run, args=(task, work), daemon=True).start()
+            self._threads.run(partial(self._run, task, work), busy=len(self._running))
 
     def _run(self, task: TaskT, work: Callable[[TaskT], Any]) -> None:
         call = task.call
@@ -159,6 +192,7 @@ class WorkerPool(Generic[TaskT]):
             departure = call.departure
             if departure and now >= departure.at + client.deadline:
                 del self._running[call]
+                self._threads.lose()
                 failure = client.give_up(call, departure)
                 task.restart()
                 yield self._judged(task, failure)

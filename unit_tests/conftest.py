@@ -8,7 +8,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from functools import partial
 from queue import Empty
 from typing import Any
 
@@ -95,15 +94,17 @@ class Queue(deque[Any]):
         return self.popleft()
 
 
-class InlineThread:
-    """A thread that has done its job when ``start`` returns."""
+class InlineThreads:
+    """A replacement for threads that runs each job in the call of ``run``."""
 
-    def __init__(self, target: Callable[..., None], args: tuple[Any, ...], daemon: bool) -> None:
-        assert daemon, "one that hangs must not keep the process from ending"
-        self.job = partial(target, *args)
+    def run(self, job: Callable[[], None], busy: int) -> None:
+        job()
 
-    def start(self) -> None:
-        self.job()
+    def lose(self) -> None:
+        """Do nothing, because no job can hang."""
+
+    def end(self) -> None:
+        """Do nothing, because no thread runs."""
 
 
 @pytest.fixture(autouse=True)
@@ -131,7 +132,7 @@ def clock(monkeypatch):
         monkeypatch.setattr(module, "monotonic", faked)
     monkeypatch.setattr(throttle, "Condition", lambda: Condition(faked))
     monkeypatch.setattr(workers, "SimpleQueue", lambda: Queue(faked))
-    monkeypatch.setattr(workers, "Thread", InlineThread)
+    monkeypatch.setattr(workers, "Threads", InlineThreads)
     return faked
 
 

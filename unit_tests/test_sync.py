@@ -10,7 +10,7 @@ from airbyte_cdk.models import AirbyteMessageSerializer, SyncMode, Type
 from airbyte_cdk.test.catalog_builder import CatalogBuilder
 
 from source_ravan_calcom import sync
-from unit_tests.conftest import InlineThread
+from unit_tests.conftest import InlineThreads
 from unit_tests.syncs import (
     BOTH,
     FULL_REFRESH,
@@ -150,18 +150,18 @@ def test_requests_are_counted_over_all_tries_and_windows(http, settings):
 def test_no_more_requests_are_in_progress_than_the_setting_allows(http, settings, clock, monkeypatch):
     under_way, most = [], []
 
-    class LateThread(InlineThread):
-        """A thread that does its job when the owner of the pool waits."""
+    class LateThreads(InlineThreads):
+        """Threads whose jobs run while the owner of the pool waits."""
 
-        def start(self):
-            under_way.append(self.job)
+        def run(self, job, busy):
+            under_way.append(job)
             most.append(len(under_way))
 
     def finish_the_first(seconds):
         under_way.pop(0)()
 
     http.get(URL, json=response(OVER))
-    monkeypatch.setattr("source_ravan_calcom.workers.Thread", LateThread)
+    monkeypatch.setattr("source_ravan_calcom.workers.Threads", LateThreads)
     monkeypatch.setattr(clock, "wait", finish_the_first)
     synced = read({**settings, "org_ids": [str(number) for number in range(20)], "num_workers": 3})
     assert len(synced.rows()) == 20

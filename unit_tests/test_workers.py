@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Callable
 from functools import partial
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from source_ravan_calcom import workers
 from source_ravan_calcom.ravan import client
 from source_ravan_calcom.ravan.client import Client
 from source_ravan_calcom.source import SourceRavanCalcom
-from unit_tests.conftest import InlineThread
+from unit_tests.conftest import InlineThreads
 from unit_tests.syncs import BOTH, LOGGER, OVER, URL, catalog, read, response
 
 
@@ -82,12 +83,12 @@ class Hanging:
 def hanging(monkeypatch):
     hanging = Hanging()
 
-    class HangingThread(InlineThread):
-        def start(self) -> None:
-            hanging.start(self.job)
+    class HangingThreads(InlineThreads):
+        def run(self, job: Callable[[], None], busy: int) -> None:
+            hanging.start(job)
 
     send = Client._send
-    monkeypatch.setattr(workers, "Thread", HangingThread)
+    monkeypatch.setattr(workers, "Threads", HangingThreads)
     monkeypatch.setattr(Client, "_send", lambda self, *arguments: hanging.send(partial(send, self), *arguments))
     yield hanging
     hanging.release()
@@ -180,6 +181,36 @@ def test_workers_that_wait_for_a_rate_limit_end_after_the_consumer_stops(http, s
     hanging.release()
     assert not any(thread.is_alive() for thread in hanging.threads)
     assert hanging.sent.count("b") == 1
+
+
+@pytest.fixture
+def threads(monkeypatch):
+    """Real threads, and a queue of the threads that ran :func:`job`."""
+    monkeypatch.undo()
+    return workers.Threads(), SimpleQueue()
+
+
+def test_a_thread_is_reused_for_the_next_job_and_ends_with_the_pool(threads):
+    pool, ran = threads
+    for _ in range(3):
+        pool.run(lambda: ran.put(threading.current_thread()), busy=1)
+    first, *others = [ran.get(timeout=20) for _ in range(3)]
+    assert others == [first, first]
+    assert first.daemon, "a hanging thread must not keep the process alive"
+    pool.end()
+    first.join(20)
+    assert not first.is_alive()
+
+
+def test_a_thread_that_hangs_is_replaced(threads):
+    pool, ran = threads
+    released = threading.Event()
+    pool.run(lambda: released.wait(20), busy=1)
+    pool.lose()
+    pool.run(lambda: ran.put(True), busy=1)
+    assert ran.get(timeout=20)
+    released.set()
+    pool.end()
 
 
 def test_an_organization_fails_if_a_later_request_always_hangs(http, settings, hanging):
