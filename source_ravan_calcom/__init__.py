@@ -11,7 +11,7 @@ __all__ = ["SourceRavanCalcom"]
 
 
 def __getattr__(name: str) -> Any:
-    # Importing the CDK takes seconds, in which the command must already be able to end on a signal.
+    # Importing the CDK takes seconds, and the command must be able to end on a signal meanwhile.
     if name in __all__:
         from source_ravan_calcom import source  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""The ``check`` verb: one request to every organization, and what the responses mean for the connection."""
+"""The ``check`` verb: one request to every organization, and the connection's status."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from source_ravan_calcom.report import READ, SKIP_REMEDY, Outcome, Outcomes, log
 from source_ravan_calcom.sync import lowers_limit
 from source_ravan_calcom.workers import Finished, Task, WorkerPool
 
-SECONDS = 45  # in which requests may start; with the last response, a check takes less than a minute
+SECONDS = 45  # requests may start in this time; a check takes less than a minute, the last response included
 
 
 @dataclass(eq=False)
 class Probe(Task):
-    """One organization that is to be checked."""
+    """One organization to check."""
 
     statuses: list[str | None] = field(default_factory=list)  # those still to be requested
     reading: Reading = field(default_factory=lambda: Reading(()))
@@ -38,7 +38,7 @@ def check(config: Config, logger: logging.Logger) -> AirbyteConnectionStatus:
     pool: WorkerPool[Probe] = WorkerPool(config.num_workers, workers.CHECK, until)
     ravan = Client(config, client.CHECK, pool.notify, until)
     outcomes = Outcomes(config.org_ids, lambda: ravan.has_succeeded, logger.warning)
-    # Each chosen status is requested, so that one that the API refuses is found here and not in the first read.
+    # Request each chosen status, so that a refused one is found here and not in the first read.
     probes = (Probe(org_id, statuses=list(config.statuses or (None,))) for org_id in config.org_ids)
     for event in pool.events(probes, lambda probe: _probe(ravan, probe), ravan):
         if isinstance(event, (Paused, Resumed)):
@@ -59,7 +59,7 @@ def _probe(ravan: Client, probe: Probe) -> bool:
     """Send the requests of one organization. Runs in a worker."""
     while probe.statuses:
         try:
-            # The limit of read, so that what passes here passes there.
+            # The same limit as in read, so that a request that succeeds here succeeds there.
             ravan.get(probe.call, probe.statuses[0], probe.reading.limit)
         except OrganizationFailure as failure:
             if not lowers_limit(probe.reading, failure):

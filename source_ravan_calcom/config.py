@@ -1,4 +1,4 @@
-"""The settings: read from a file, validated, normalised. Without the CDK, whose import takes seconds."""
+"""The settings: read from a file, validated, normalised. Does not import the CDK, which would take seconds."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-FAIL, SKIP = "fail", "skip"  # of Failing Organizations
-SOON = timedelta(days=7)  # so long before a token expires, a caution says so
-SHOWN_LENGTH = 200  # characters of refused text that are repeated
+FAIL, SKIP = "fail", "skip"  # values of Failing Organizations
+SOON = timedelta(days=7)  # a caution is logged this long before the token expires
+SHOWN_LENGTH = 200  # characters of an invalid value that an error shows
 
-# The hosts that requests reach unencrypted and without a proxy; the last two lead out of a container.
+# Hosts for which http is allowed and no proxy is used; the last two are the host as seen from a container.
 THIS_MACHINE = ("localhost", "127.0.0.1", "[::1]", "host.docker.internal", "host.containers.internal")
 NOT_FILTERS = ("accepted", "pending", "rejected", "awaiting_host")  # values of the status column
 
@@ -141,7 +141,7 @@ def _expiry(ends: datetime | None) -> Iterator[str]:
 def _unknown(settings: Mapping[str, Any]) -> Iterator[str]:
     known = connection_specification()["properties"]
     for name in settings:
-        if name not in known and not name.startswith("__"):  # Airbyte's own begin so
+        if name not in known and not name.startswith("__"):  # Airbyte's own settings begin with it
             close = difflib.get_close_matches(name.lower(), known, n=1)
             hint = f"; did you mean {label(close[0])}?" if close else ", which is ignored."
             yield f"Unknown setting {one_line(name, SHOWN_LENGTH)}{hint}"
@@ -181,7 +181,7 @@ def _access_token(subject: str, value: str) -> str:
 def _org_ids(subject: str, entries: Iterable[str]) -> tuple[str, ...]:
     pieces = (piece.strip(_WRAPPING) for piece in _SEPARATORS.split(" ".join(entries)))
     org_ids = [piece for piece in pieces if piece]
-    if any(org_id.startswith("eyJ") for org_id in org_ids):  # as every JWT
+    if any(org_id.startswith("eyJ") for org_id in org_ids):  # every JWT begins with this
         raise InvalidConfig(f"{subject} holds an access token, which belongs in {label('access_token')}.")
     if wrong := ", ".join(f"“{org_id}”" for org_id in org_ids if not _ORG_ID.fullmatch(org_id)):
         raise InvalidConfig(f"{subject} holds text that can't be an organization ID: {one_line(wrong, SHOWN_LENGTH)}.")
@@ -216,12 +216,12 @@ def read_file(path: str | Path, noun: str) -> bytes:
 
 
 def load(path: str | Path, noun: str = "configuration") -> Any:
-    """Read a JSON file, or raise InvalidConfig, which repeats nothing of its content."""
+    """Read a JSON file, or raise InvalidConfig, which shows none of its content."""
     content = read_file(path, noun)
     try:
         return json.loads(content)
     except json.JSONDecodeError as error:
-        # Before Python 3.13 the parser points behind a trailing comma.
+        # Before Python 3.13 the parser points to the position after a trailing comma.
         before = len(error.doc[: error.pos].rstrip().removesuffix(","))
         if comma := re.compile(r"\s*(,)\s*[}\]]").match(error.doc, before):
             error = json.JSONDecodeError("Trailing comma", error.doc, comma.start(1))

@@ -43,7 +43,7 @@ def run() -> None:
     except BrokenPipeError:
         _leave(signal.SIGPIPE)  # the reader of our output is gone
     except OSError as error:  # a full disk, most likely; standard error may be another file
-        with suppress(OSError):  # while it prints, the CDK takes the place of sys.stderr
+        with suppress(OSError):  # the CDK replaces sys.stderr while it prints
             print(f"The output could not be written: {error}.", file=sys.__stderr__, flush=True)
         os._exit(1)
     sys.exit(code)
@@ -65,7 +65,7 @@ def main(arguments: list[str]) -> int:
 
     # A log line that can't be printed is not worth a stack trace: the next message fails as well, and ends the process.
     logging.raiseExceptions = False
-    # The first line of every verb would be about the CDK's memory monitor; its warnings stay.
+    # Hide the line of the CDK's memory monitor that would come first in every verb; its warnings stay.
     logging.getLogger("airbyte").addFilter(lambda line: line.module != "memory_monitor" or line.levelno > logging.INFO)
     # Imported objects live until the end: exclude them from garbage collection.
     gc.freeze()
@@ -88,5 +88,5 @@ def main(arguments: list[str]) -> int:
 
 
 def _leave(number: int, frame: Any = None) -> NoReturn:
-    """End at once: an exception could be raised at any line, and the exit could then block on a stalled reader."""
+    """End at once. An exception instead could interrupt any line, and the exit could then block on a stalled reader."""
     os._exit(128 + number)

@@ -25,7 +25,7 @@ READ, FAILED, NOT_ATTEMPTED = "read", "failed", "not_asked"
 """The values of ``organizations.outcome``."""
 
 SAME_FAILURE = 3
-"""How many organizations must report a failure that concerns all, while no request has succeeded, to stop the sync."""
+"""The number of organizations that must fail in the same way, before any request succeeds, to stop the sync."""
 
 PROGRESS_SECONDS = 30  # between two lines that say how far a sync is
 ITEMS = 20  # organizations that a message lists one by one; the organizations stream and the log name them all
@@ -37,7 +37,7 @@ class Outcome:
     """The outcome of one organization in this sync."""
 
     outcome: str  # read, failed or not_asked
-    at: datetime  # for one that was read, the synced_at of its bookings
+    at: datetime  # when it ended; if it was read, the synced_at of its bookings
     failure: OrganizationFailure | None = None  # if not attempted, the failure that stopped the sync
     requests: int = 0
     bookings_read: int | None = None  # None if it was not read
@@ -104,7 +104,7 @@ class Outcomes:
             self.stopped_by = self.stopped_by or failure
 
     def settle(self) -> None:
-        """Attribute the failures that might have concerned all organizations to the organizations themselves."""
+        """Count each failure that might have concerned all organizations as its own organization's."""
         for org_id, failure in self._suspended.items():
             assert failure.kind.alone
             own = OrganizationFailure(failure.kind.alone, failure.facts)

@@ -32,7 +32,7 @@ class SourceRavanCalcom(Source):
         return NAME
 
     def configure(self, config: Mapping[str, Any], temp_dir: str) -> Mapping[str, Any]:
-        """Return the settings normalised, or raise a config error. They hold the token, so they are not written."""
+        """Return the settings normalised, or raise a config error. They hold the token, so no file is written."""
         parsed = _or_refused(Config.parse, config)
         # Keep unknown settings, so that each verb can warn about them.
         known = connection_specification()["properties"]
@@ -61,12 +61,12 @@ class SourceRavanCalcom(Source):
 
     @classmethod
     def read_config(cls, config_path: str) -> Any:
-        """Read the settings' file, or raise a config error that names the file and its mistake."""
+        """Read the settings file, or raise a config error that names the file and its mistake."""
         return _or_refused(load, config_path, "configuration")
 
     @classmethod
     def read_catalog(cls, catalog_path: str) -> models.ConfiguredAirbyteCatalog:
-        """Read the configured catalog's file, or raise a config error that names the file and its mistake."""
+        """Read the catalog file, or raise a config error that names the file and its mistake."""
         content = _or_refused(load, catalog_path, "catalog")
         try:
             return models.ConfiguredAirbyteCatalogSerializer.load(content)
@@ -111,7 +111,7 @@ def _or_refused(read: Callable[..., ReadT], *arguments: Any) -> ReadT:
 
 def _cautioned(settings: Mapping[str, Any], logger: logging.Logger) -> Config:
     config = _or_refused(Config.parse, settings)
-    # The CDK masks the value as configured, which may hold more than what is sent.
+    # The CDK masks the configured value, which may hold more than the token that is sent.
     add_to_secrets(config.access_token)
     for caution in config.cautions:
         logger.warning(caution)

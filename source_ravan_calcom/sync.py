@@ -37,10 +37,10 @@ SCHEMAS = Path(__file__).with_name("schemas")
 STATE_BYTES = 8_000_000  # near the platform's limit of 10 MiB for all states of a connection
 
 LIMIT_REFUSALS = (failures.INVALID_REQUEST, failures.REQUEST_REFUSED, failures.CALCOM_FAILED, failures.SERVER_FAILED)
-"""The kinds as which a version of the API refuses a limit above 100, with HTTP status 400."""
+"""The kinds of failure with which some versions of the API refuse a limit above 100; the HTTP status is 400."""
 
 WINDOW_FAILURES = (failures.NOT_FOUND, failures.REQUEST_REFUSED, failures.CALCOM_FAILED)
-"""The kinds as which a version of the API may fail a window that it does not know, beside INVALID_REQUEST."""
+"""The kinds of failure, besides INVALID_REQUEST, with which the API may reject a window that it does not know."""
 
 
 def catalog() -> list[models.AirbyteStream]:
@@ -61,19 +61,19 @@ def catalog() -> list[models.AirbyteStream]:
 
 @dataclass(eq=False)
 class Organization(workers.Task):
-    """One organization: the unit of work, of failure, of memory and of state."""
+    """One organization: the unit of work, failure and state."""
 
-    reading: Reading | None = None  # how far it was read; a retry continues it
+    reading: Reading | None = None  # its progress; a retry continues from here
     warnings: list[str] = field(default_factory=list)  # oddities of its responses, as sentences
 
     def restart(self) -> None:
-        """Begin anew after an attempt that was given up, whose thread may still change the old reading."""
+        """Start over with a new reading after an attempt was given up: its thread may still change the old reading."""
         super().restart()
         self.reading, self.warnings = None, []
 
 
 class Sync:
-    """One sync over all organizations; ``selected`` and ``state`` are by stream name."""
+    """One sync of all organizations; ``selected`` and ``state`` are keyed by stream name."""
 
     def __init__(
         self,
@@ -165,7 +165,7 @@ class Sync:
     def _handle(self, event: workers.AnyEvent[Organization]) -> Iterable[models.AirbyteMessage]:
         if isinstance(event, (Paused, Resumed)):
             log_pause(self._logger, event)
-            # The platform shows the limit until the next status or record.
+            # Airbyte shows the stream as rate limited until its next status or record.
             return [_status(self._first, models.AirbyteStreamStatus.RUNNING, is_limited=isinstance(event, Paused))]
         organization = event.task
         if isinstance(event, workers.Retrying):
@@ -267,7 +267,7 @@ class Sync:
             )
 
     def _recall(self, state: Mapping[str, Mapping[str, Any]]) -> tuple[Mapping[str, memory.Seen], dict[str, datetime]]:
-        """Return what was seen of each organization, and when each was last read, from the saved states."""
+        """Return each organization's :class:`Seen`, and when each was last read, from the saved states."""
         saved = {name: each for name, each in state.items() if NO_CURSOR_STATE_KEY not in each}
         seen: Mapping[str, memory.Seen] = {}
         try:
@@ -276,7 +276,7 @@ class Sync:
             warn_not_understood(self._logger, str(error))
         last_reads = memory.last_reads(saved.get(ORGANIZATIONS, {}))
         for org_id, each in seen.items():
-            if each.synced_at:  # the later one counts: a stream that was not selected for a while has an old state
+            if each.synced_at:  # the later time counts: a stream that was deselected for a while has an old state
                 last_reads[org_id] = max(each.synced_at, last_reads.get(org_id, each.synced_at))
         return seen, {org_id: last_reads[org_id] for org_id in self._config.org_ids if org_id in last_reads}
 
@@ -294,7 +294,7 @@ def lowers_limit(reading: Reading, failure: failures.OrganizationFailure) -> boo
 
 
 def warn_not_understood(logger: logging.Logger, problem: str) -> None:
-    """Log that a saved state can't be used, and what that means."""
+    """Log that a saved state can't be used, and the consequence."""
     logger.warning(
         f"The saved state was not understood ({problem}), so every booking is read and sent again. "
         "Nothing is lost; a destination that merges by primary key ends up the same."

@@ -29,11 +29,11 @@ class Retries:
     """How often a failed request is sent again, and when. Times are in seconds."""
 
     most: int
-    first_backoff: float  # each further one is twice as long, with jitter
-    total: float  # after the first failure; no retry starts later
+    first_backoff: float  # doubles with each retry, with jitter
+    total: float  # no retry starts later than this after the first failure
 
     def backoff(self, tries: int) -> float:
-        """Seconds to wait after so many failed tries."""
+        """Return the seconds to wait after the given number of failed tries."""
         return float(self.first_backoff * 2 ** (tries - 1) * random.uniform(0.75, 1.25))  # noqa: S311  no secret
 
 
@@ -43,11 +43,11 @@ CHECK = Retries(most=1, first_backoff=1, total=20)
 
 @dataclass(eq=False)
 class Task:
-    """One organization that is to be read."""
+    """One organization to read."""
 
     org_id: str
     call: Call = field(init=False)  # its requests, in the latest attempt
-    failing_since: float = 0.0  # monotonic time of the first failure of the request at hand, if it has failed
+    failing_since: float = 0.0  # monotonic time of the current request's first failure, if it has failed
     failure: OrganizationFailure | None = None  # the last failure
 
     def __post_init__(self) -> None:
@@ -73,7 +73,7 @@ class Finished(Generic[TaskT]):
 
 @dataclass(frozen=True)
 class Retrying(Generic[TaskT]):
-    """A task is started again in so many ``seconds``, because of its ``failure``."""
+    """A task is started again after ``seconds``, because of its ``failure``."""
 
     task: TaskT
     failure: OrganizationFailure
@@ -115,7 +115,7 @@ class Threads:
 
 
 class WorkerPool(Generic[TaskT]):
-    """Works on tasks with ``size`` workers; none starts from the monotonic time ``closes_at`` on."""
+    """Runs tasks in ``size`` workers. No task starts at or after the monotonic time ``closes_at``."""
 
     def __init__(self, size: int, retries: Retries, closes_at: float = inf) -> None:
         self._size = size
@@ -128,7 +128,7 @@ class WorkerPool(Generic[TaskT]):
         self._threads = Threads()
 
     def notify(self, event: Paused | Resumed) -> None:
-        """Put an event of the throttle among those of the pool. Safe to call from any thread."""
+        """Queue an event of the throttle for :meth:`events`. Safe to call from any thread."""
         self._queue.put((None, event))
 
     def close(self) -> None:
@@ -138,7 +138,7 @@ class WorkerPool(Generic[TaskT]):
     def events(self, tasks: Iterable[TaskT], work: Callable[[TaskT], Any], client: Client) -> Iterator[AnyEvent[TaskT]]:
         """Run all tasks, and yield the events until each has finished or the pool is closed.
 
-        A task is taken when a worker is free, which runs ``work``; that sends requests by ``client``.
+        A free worker takes the next task and runs ``work`` on it, which sends requests through ``client``.
         """
         fresh = iter(tasks)
         try:
@@ -156,7 +156,7 @@ class WorkerPool(Generic[TaskT]):
                 elif task := self._running.pop(call, None):  # else it was given up before
                     event = self._judged(task, result)
                     if not isinstance(result, Exception):
-                        self._start(fresh, work)  # the freed worker goes on while the result is printed
+                        self._start(fresh, work)  # keep the worker busy while the caller prints the result
                     yield event
             for _, _, task in self._later:
                 yield Finished(task, failure=task.failure)
@@ -216,9 +216,9 @@ class WorkerPool(Generic[TaskT]):
         return Retrying(task, result, seconds)
 
     def _seconds_to_wait(self, client: Client) -> float:
-        """Until a task is due or a request may exceed its deadline."""
+        """Seconds until a task is due or a request may exceed its deadline."""
         now = monotonic()
-        # A request that leaves after this moment can't be overdue earlier.
+        # A request that leaves from now on can't exceed its deadline earlier than this.
         moments = [now + client.deadline]
         moments += [departure.at + client.deadline for call in self._running if (departure := call.departure)]
         if self._later and len(self._running) < self._size:

@@ -1,14 +1,14 @@
-"""What is complete, from when to when, and when a gap opened. Pure.
+"""Coverage: the time span in which all bookings were delivered, and its gaps. Pure.
 
 A window that was cut hides the bookings beyond its last row. ``back`` is the latest start of such a last row in the
 windows that look back (past, cancelled), ``ahead`` the earliest in those that look ahead. Bookings that start strictly
 between the two are visible; strictly, because Cal.com breaks ties in no fixed order.
 
-An earlier sync saw everything until it began. If ``back`` is no later than that, nothing changed unseen since, and the
-earlier coverage continues. Otherwise a gap opened up to ``back``, and coverage begins anew.
+An earlier sync saw everything up to the time it began. If ``back`` is no later than that time, no later change was
+missed, and the earlier coverage continues. Otherwise there is a gap up to ``back``, and coverage begins anew.
 
-Coverage continues only while the bookings of the last reading are still there, and only where the rows prove each
-window's meaning and order.
+Coverage continues only if the bookings of the last sync are still there and the rows prove each window's meaning and
+order.
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ _AT_PRESENT = frozenset({UPCOMING, windows.RECURRING})  # show all ongoing booki
 class Claim:
     """The coverage of one organization after one sync, as of the moment its reading began.
 
-    Every booking that starts after ``covered_from`` and before ``covered_until`` has been delivered, with its
-    status; bookings that had begun before an earlier sync count as settled then.
+    Every booking that starts after ``covered_from`` and before ``covered_until`` has been delivered with its status,
+    which is taken as final once a sync has read the booking after its start.
     """
 
     coverage: str  # COMPLETE, PARTIAL, FILTERED (limited to the chosen windows) or UNKNOWN
-    covered_from: datetime | None = None  # None where nothing bounds
+    covered_from: datetime | None = None  # None for no bound
     covered_until: datetime | None = None
     gap: tuple[datetime, datetime] | None = None  # opened in this sync: from, to
     causes: tuple[str, ...] = ()  # the cut windows that no longer reach back to the last sync
-    doubts: tuple[str, ...] = ()  # obstacles to any claim; empty where the rows merely show too little
+    doubts: tuple[str, ...] = ()  # contradictions and refused windows; empty if the rows merely prove too little
     kept: Covered | None = None  # the coverage that the next sync continues
     is_first: bool = False  # whether coverage begins with this sync
     reason: str = ""  # one of the above, where coverage begins anew or is unknown
@@ -62,7 +62,7 @@ def claim(bookings: Bookings, statuses: Sequence[str], before: Seen | None) -> C
     doubts = _doubts(bookings)
     if doubts or not _is_honoured(bookings.evidence):
         unknown = sum(each.unknown for each in bookings.evidence.values())
-        is_other = max(unknown, bookings.missing) > ODD_ROWS  # the next sync could not tell any more
+        is_other = max(unknown, bookings.missing) > ODD_ROWS  # the new state hides this from the next sync
         return Claim(UNKNOWN, doubts=doubts, kept=None if is_other else covered)
     if before and bookings.missing > ODD_ROWS:
         if not before.is_doubted:
@@ -110,7 +110,7 @@ def _doubts(bookings: Bookings) -> tuple[str, ...]:
 
 
 def _is_honoured(evidence: Mapping[str | None, Evidence]) -> bool:
-    """Whether the responses are not all alike, as from a version that ignores the filter and shows ``upcoming``."""
+    """Whether the API applies the filter: a version that ignores it shows ``upcoming`` in every response."""
     if evidence.keys() <= {UPCOMING}:
         return bool(evidence)
     if any(each.proves_more_than_upcoming for each in evidence.values()):
@@ -120,12 +120,12 @@ def _is_honoured(evidence: Mapping[str | None, Evidence]) -> bool:
 
 
 def _start(bookings: Bookings, covered: Covered | None, reason: str) -> Claim:
-    """Where coverage begins, and the gap: at the last row of the windows, or where the earlier coverage began."""
+    """The start of coverage, and the gap: at the last row of the windows, or at the start of earlier coverage."""
     back = max((start for window, start in bookings.cut.items() if window.looks_back), default=None)
     if covered is None:
         return Claim("", back, is_first=True, reason=reason)
     if back is None:
-        # Earlier bookings that were out of reach stay so, unless every booking seen before is there.
+        # No window was cut. The earlier bound stays only if bookings that were seen before are missing.
         return Claim("", covered.covered_from if bookings.missing else None)
     if covered.covered_from and back <= covered.covered_from:
         return Claim("", back)
@@ -136,7 +136,7 @@ def _start(bookings: Bookings, covered: Covered | None, reason: str) -> Claim:
 
 
 def _strangeness(evidence: Mapping[str | None, Evidence]) -> str:
-    """Why the account seems to be another one, by the bookings of the past; empty if it does not."""
+    """The reason why past bookings suggest another account; empty if they do not."""
     if sum(each.known for each in evidence.values()) <= ODD_ROWS:
         return EXCHANGED
     return OLDER if sum(each.unknown for each in evidence.values()) > ODD_ROWS else ""

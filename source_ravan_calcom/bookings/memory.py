@@ -1,4 +1,4 @@
-"""The state: what was seen before, so what is new. Pure.
+"""The state of earlier syncs, and the rows that are new compared with it. Pure.
 
 No field of the API says when a booking changed. So the state of ``appointments`` holds the fingerprint of every row of
 each organization's last sync; a row with another fingerprint is new or changed. A row that left the windows is
@@ -7,10 +7,10 @@ forgotten and sent again if it comes back, which is harmless when records are me
 State of ``appointments``::
 
     {"version": 3, "organizations": {"<org_id>": {
-        "sent": "<base64 of the sorted fingerprints, 6 bytes each>",
-        "settled": "<the same of the rows that were in past or cancelled>",
-        "synced_at": "<when its rows were read last, by the connector's clock>",
-        "read_at": "<until when everything was seen, by the API's clock>", "covered_from": "<…>" or null,
+        "sent": "<base64 of the sorted fingerprints, 6 bytes each, without the settled ones>",
+        "settled": "<the same for the rows in past or cancelled>",
+        "synced_at": "<when its rows were last read, by the connector's clock>",
+        "read_at": "<everything was seen up to then, by the API's clock>", "covered_from": "<…>" or null,
         "statuses": ["<chosen windows>"], "gap": ["<from>", "<to>", "<found at>"],
         "limit": 100, "cap": 100, "shows_pending": true, "doubted": true
     }}}
@@ -38,13 +38,13 @@ from source_ravan_calcom.bookings.windows import MAX_LIMIT, Bookings, Covered, S
 
 __all__ = ["Delivery", "Seen", "State", "compare", "last_reads", "later_than", "organizations_state", "parsed"]
 
-STATE_VERSION = 3  # to be raised with any change of a fingerprint or of the state's form
+STATE_VERSION = 3  # raise it with any change to the fingerprints or the format of the state
 OF_CONTENTS = 2  # the last version whose fingerprints are of contents alone
 OLDEST, _OLDEST_BYTES, _OLDEST_LAYOUT = 1, 9, "6s3x"  # a fingerprint of version 2, and three bytes more
 ORGANIZATIONS_STATE_VERSION = 1
 
 STATES_PER_SYNC = 10
-"""About how many states a sync prints if every organization sends something; each state holds every organization."""
+"""The approximate number of states in a sync with new rows in every organization; each state holds them all."""
 
 _LAST = datetime.max.replace(tzinfo=timezone.utc) - timedelta(milliseconds=1)  # a millisecond fits after it
 
@@ -65,7 +65,7 @@ def compare(bookings: Bookings, before: Seen | None, statuses: Sequence[str], sy
     """
     claim = coverage.claim(bookings, statuses, before)
     contents = [records.fingerprint(row) for row in bookings.rows]
-    # A change passes unseen 2 times in 10^10.
+    # The probability that a change goes unnoticed is 2 in 10^10.
     both = [mark + content[: records.CONTENT_BYTES] for mark, content in zip(bookings.marks, contents, strict=True)]
     comparable = contents if before and before.is_old else both
     rows = [row for row, each in zip(bookings.rows, comparable, strict=True) if each not in bookings.seen_before]
@@ -73,7 +73,7 @@ def compare(bookings: Bookings, before: Seen | None, statuses: Sequence[str], sy
     rest = set(both) - settled
     is_doubted = claim.coverage == coverage.UNKNOWN and claim.reason == coverage.FEWER
     if before and is_doubted:
-        # Missing bookings stay beside those that were seen: the next sync decides whether they are gone.
+        # Keep the missing bookings in the state: the next sync decides whether they are gone.
         shown = set(bookings.marks)
         rest |= {each for each in unpacked(before.fingerprints) if each[: records.UID_BYTES] not in shown}
         settled |= {each for each in unpacked(before.settled) if each[: records.UID_BYTES] not in shown}
@@ -123,7 +123,7 @@ def parsed(stream_state: Mapping[str, Any]) -> Mapping[str, Seen]:
     """Parse the saved state of ``appointments``; each organization's part by its ID.
 
     Raises:
-        ValueError: The connector did not write it; the message says why.
+        ValueError: It is not a state of this connector, or is damaged; the message gives the reason.
     """
     if not stream_state:
         return {}

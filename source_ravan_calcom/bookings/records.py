@@ -24,20 +24,20 @@ Row = dict[str, Any]
 """One appointment as Ravan sends it, or as it is delivered. Its texts are valid Unicode."""
 
 Key = str | tuple[bytes, int]
-"""A row's UID; without one, its content, numbered where rows of one response are equal."""
+"""The key of a row: its UID or, without one, its content and a number that tells equal rows of a response apart."""
 
 PRIMARY_KEY = ["organization_id", "id"]
 CURSOR_FIELD = "synced_at"
 
 DEAD = ("cancelled", "rejected")
-"""The values of ``status`` with which a booking does not take place."""
+"""The values of ``status`` that mean that a booking does not take place."""
 
 UID_BYTES, CONTENT_BYTES = 2, 4  # of a fingerprint in the state
 FINGERPRINT_BYTES = UID_BYTES + CONTENT_BYTES
 FINGERPRINT, MARK = f"{FINGERPRINT_BYTES}s", f"{UID_BYTES}s{CONTENT_BYTES}x"
 """Layouts of a fingerprint for :mod:`struct`: all of it, and the bytes of the UID alone."""
 
-_HASH_BYTES = 9  # part of the hash; states of version 1 hold all of them
+_HASH_BYTES = 9  # changing it changes every hash; states of version 1 hold all 9
 
 NULLED, TRUNCATED = "NULLED", "TRUNCATED"
 """Airbyte's names for a value that a conversion lost entirely or in part."""
@@ -94,8 +94,8 @@ def identity(row: Row) -> str | None:
 def uid_mark(key: Key) -> bytes:
     """The part of a fingerprint that identifies the booking; the same for all rows without a UID.
 
-    Among an organization's at most 1,200 rows, an unknown UID is taken for a known one in 2 % of cases, so every rule
-    about UIDs needs several.
+    With at most 1,200 rows of an organization, a new UID is taken for one seen before in 2 % of cases, so no rule may
+    depend on a single UID.
     """
     return (crc32(key.encode()) & 0xFFFF).to_bytes(UID_BYTES, "big") if isinstance(key, str) else bytes(UID_BYTES)
 
@@ -110,7 +110,7 @@ def unpacked(fingerprints: bytes, layout: str = FINGERPRINT) -> frozenset[bytes]
     return frozenset(chain.from_iterable(iter_unpack(layout, fingerprints)))
 
 
-@lru_cache(maxsize=1 << 14)  # bookings of all organizations begin and end at the same hours
+@lru_cache(maxsize=1 << 14)  # many bookings share their start and end times
 def _documented_time(time: str) -> datetime | None:
     """Parse a valid time in the documented format, where a fraction of a second is optional; ``None`` for any other."""
     try:
@@ -125,7 +125,7 @@ def _to_the_millisecond(time: str) -> datetime:
 
 
 def moment(time: Any) -> datetime | None:
-    """Parse a row's time to the millisecond; ``None`` if :func:`as_time` makes nothing of it."""
+    """Parse a row's time to the millisecond; ``None`` if :func:`as_time` can't convert it."""
     if isinstance(time, str) and (at := _documented_time(time)):
         return at
     text = None if time is None else as_time(time)[0]
@@ -164,11 +164,11 @@ def as_integer(value: Any) -> Converted:
 
 
 def as_time(value: Any) -> Converted:
-    """Convert ISO 8601, Go's own form, or seconds or milliseconds since 1970 up to 2100 to ISO 8601 in UTC with ``Z``.
+    """Convert a time to ISO 8601 in UTC with ``Z``, and keep nanoseconds.
 
-    Keeps nanoseconds. A time without an offset is in UTC, as the API documents; a date is its midnight; a leap second
-    becomes the second before. An empty text and a zero time (before the year 2, or the beginning of 1970) are null
-    without a loss.
+    Accepts ISO 8601, Go's own format, and seconds or milliseconds since 1970, up to 2100. A time without an offset is
+    in UTC, as the API documents; a date is its midnight; a leap second becomes the second before. An empty text and a
+    zero time (before the year 2, or the beginning of 1970) are null without a loss.
     """
     if isinstance(value, str):
         value = value.strip()
@@ -210,7 +210,7 @@ Change = tuple[str, str]
 def fit(row: Row, org_id: str) -> tuple[Change, ...]:
     """Convert a row to the types of the schema, in place, and return the losses for the record's ``meta.changes``.
 
-    The organization's ID is spelled as the user does, so that bookings join with ``organizations``.
+    The organization's ID is written as in the settings, so that bookings join with ``organizations``.
     """
     row["organization_id"] = org_id
     try:
@@ -242,7 +242,7 @@ def distinct(rows: Sequence[Row]) -> tuple[dict[Key, Row], dict[str, int]]:
     the same one in every sync, whatever the order of the rows.
 
     Returns:
-        The rows by their key, in their order, and by UID the number of different rows that were left out.
+        The rows by key, in the order of the response, and the number of different rows left out, by UID.
     """
     uids = list(map(identity, rows))
     by_uid: dict[Any, Row] = dict(zip(uids, rows, strict=True))

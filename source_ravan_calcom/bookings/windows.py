@@ -20,21 +20,21 @@ from source_ravan_calcom.bookings.records import MARK, Key, Row, moment, uid_mar
 MAX_LIMIT = 200  # the most rows a response can hold; the endpoint turns a larger limit into 50
 LOWER_LIMIT = 100  # used where MAX_LIMIT is refused: some versions of Cal.com's API take no more
 CAPS = (50, LOWER_LIMIT, MAX_LIMIT)
-"""Row counts at which a response is cut: the endpoint's default, Cal.com's default page, and the endpoint's most."""
+"""Row counts at which a response is cut: the endpoint's default, Cal.com's default page, and the endpoint's maximum."""
 
 SHORT, OVER = 5, 3
-"""How many rows fewer or more than a cap a response that was cut may hold.
+"""A response that was cut may hold up to ``SHORT`` rows fewer than a cap, or up to ``OVER`` rows more.
 
-Cal.com reads a page of ids and then their rows, and skips an id whose row is missing; one version returned a row more
-than its page.
+Cal.com reads a page of ids and then their rows, and skips an id whose row is missing; one version returned one row
+more than its page.
 """
 
-ODD_ROWS = 2  # that may contradict a rule: bookings change between Cal.com's two queries and between two requests
-DISTINCT_STARTS = 10  # in the right order show that a window is sorted by start, and not by chance
+ODD_ROWS = 2  # rows that may contradict a rule, as bookings change between Cal.com's two queries and between requests
+DISTINCT_STARTS = 10  # if this many are in order, the window is sorted by start
 CLOCK_DIFFERENCE = timedelta(minutes=5)
-"""How far a row's end may lie on the wrong side of now: Cal.com's clock is not the one that stamps the response."""
+"""The tolerance for comparing a booking's end with now, as Cal.com's clock is not the one that dates the response."""
 
-EARLIEST_YEAR = 2000  # no booking is older; earlier times stand for a missing one, as Go's and Unix's zero do
+EARLIEST_YEAR = 2000  # no booking is older; an earlier time means a missing one, like the zero times of Go and Unix
 UNFILTERED = None  # the status of a request without a filter
 
 
@@ -66,12 +66,12 @@ WINDOWS: tuple[Window, ...] = (
     Window(RECURRING, over=False, dead=False),  # part of a series
     Window(UPCOMING, over=False, dead=False),  # in a series: accepted; else not dead
     Window(PAST, over=True, dead=False, looks_back=True),
-    Window(CANCELLED, over=None, dead=True, looks_back=True),  # whenever it would have started
+    Window(CANCELLED, over=None, dead=True, looks_back=True),  # past and future ones
 )
 """The windows, in the order in which they are read.
 
-Bookings move in this direction and never back: confirmed, past, cancelled at any point. So a booking that changes
-during the reading shows up again in a later window. The last version read is delivered.
+Bookings move only down this list: they are confirmed, become past, and may be cancelled at any point. So a booking that
+changes during the reading shows up again in a later window. The last version read is delivered.
 """
 
 EVERYTHING = Window(UNFILTERED, over=None, dead=None)
@@ -87,7 +87,7 @@ def in_order(statuses: Iterable[str]) -> tuple[str, ...]:
 
 
 def near_cap(rows: int, limit: int = MAX_LIMIT) -> int | None:
-    """The cap at which a response with so many rows may have been cut; ``None`` where it was not."""
+    """Return the cap at which a response with this number of rows may have been cut; ``None`` if it was not cut."""
     near = next((cap for cap in CAPS if cap - SHORT <= rows <= cap + OVER), None)
     return near or (rows if rows > limit else None)
 
@@ -110,11 +110,11 @@ class Seen:
     covered: Covered | None = None  # the coverage that the next sync continues
     settled: bytes = b""  # the fingerprints of the rows in windows that look back
     gap: tuple[datetime, datetime, datetime] | None = None  # the latest gap: from, to, found at
-    limit: int | None = None  # the limit that the API takes, where MAX_LIMIT was refused
+    limit: int | None = None  # the limit that the API accepts, if MAX_LIMIT was refused
     cap: int | None = None  # the most rows that a response holds, where it is less than the limit
     shows_pending: bool = False  # whether `upcoming` shows pending bookings, so that `unconfirmed` adds none
-    is_doubted: bool = False  # bookings were missing in the last sync; they are still among these
-    is_old: bool = False  # the fingerprints are of version 1 or 2, which don't tell bookings from contents
+    is_doubted: bool = False  # bookings were missing in the last sync; their fingerprints are kept
+    is_old: bool = False  # the fingerprints are of version 1 or 2: of contents alone, without UIDs
 
 
 class Recalled:
@@ -145,10 +145,10 @@ class Evidence:
     doubt: str = ""  # a contradiction of the window's meaning, as a sentence's end
     disorder: str = ""  # why its order is not proven, where it may have been cut
     last_start: datetime | None = None  # the start of its last row, where it may have been cut
-    proves_more_than_upcoming: bool = False  # which is all that a version that ignores the filter shows
-    known: int = 0  # in a window that looks back: rows of bookings that should be known, and are
-    unknown: int = 0  # and that are not
-    entered: int = 0  # rows that no window that looks back showed before
+    proves_more_than_upcoming: bool = False  # a version that ignores the filter shows only upcoming bookings
+    known: int = 0  # in a window that looks back: rows that are expected in the state, and are in it
+    unknown: int = 0  # expected as well, but not in it
+    entered: int = 0  # rows that earlier syncs saw in no window that looks back
 
 
 def look(rows: Sequence[Row], window: Window, now: datetime, recalled: Recalled, limit: int = MAX_LIMIT) -> Evidence:
@@ -169,7 +169,7 @@ def look(rows: Sequence[Row], window: Window, now: datetime, recalled: Recalled,
 
 
 def _proves(rows: Sequence[Row], now: datetime) -> bool:
-    """Whether more than a few rows are over, or more than a few dead, or all of them over."""
+    """Whether more than ``ODD_ROWS`` bookings have ended, or are dead, or all bookings have ended."""
     over = (True for row in rows if _is_over(row, now))
     dead = (True for row in rows if row.get("status") in records.DEAD)
     few = ODD_ROWS + 1
@@ -227,7 +227,7 @@ class Bookings:
 
 
 class Reading:
-    """Reads one organization with as few requests as it takes, one after the other.
+    """Reads one organization with as few requests as possible, one after the other.
 
     Request :attr:`next`, hand the rows to :meth:`take`, until :attr:`is_done`. It takes
 
@@ -279,7 +279,7 @@ class Reading:
         return not self._chosen and self.next is not UNFILTERED
 
     def lower_limit(self) -> bool:
-        """Request fewer rows from now on; ``False`` if the limit was taken before, or is low already."""
+        """Request fewer rows from now on; ``False`` if the API has accepted the limit, or it is low already."""
         if self.limit <= LOWER_LIMIT or self._evidence:
             return False
         self.limit = LOWER_LIMIT
@@ -303,7 +303,7 @@ class Reading:
         """Leave out the requested window, which the API does not know."""
         self._refused.append(str(self._waiting.pop(0)))
         if not self._evidence:
-            self.limit = self._first_limit  # it was not the reason
+            self.limit = self._first_limit  # the limit was not the reason for the refusal
         self._plan_the_end()
 
     def bookings(self) -> Bookings:
@@ -338,12 +338,12 @@ class Reading:
         if not self._reads_windows:
             self._plan_more(status)
         elif status == UPCOMING and UNCONFIRMED not in tried and not self._shows_pending():
-            # It may add something after all, and must be read before the windows that show a booking once confirmed.
+            # It may add bookings after all. It must be read first, as a booking moves to a later window once confirmed.
             self._waiting = [window.status for window in WINDOWS]
         self._plan_the_end()
 
     def _plan_more(self, status: str | None) -> None:
-        """Decide whether the unfiltered response is everything."""
+        """Request more unless the unfiltered response is complete."""
         is_lacking = self._missing() > ODD_ROWS or not self._keys[status] <= self._keys[UNFILTERED]
         if near_cap(self._evidence[status].rows, self.limit) or is_lacking:
             self._reads_windows, self._waiting = True, [window.status for window in WINDOWS]
@@ -351,7 +351,7 @@ class Reading:
             self._waiting = [PAST]
 
     def _plan_the_end(self) -> None:
-        """Add an unfiltered request at the end where it decides something."""
+        """End with an unfiltered request if its response is needed to judge the windows."""
         if self._waiting or self._chosen or UNFILTERED in self._evidence:
             return
         # An unfiltered response shows whether a cap lower than the limit is in force.
@@ -383,7 +383,7 @@ class Reading:
         return [status for status, cap in caps.items() if cap and most <= cap + OVER]
 
     def _is_whole(self) -> bool:
-        """Whether the unfiltered response is everything, though its size may be that of a cut one.
+        """Whether the unfiltered response is complete, although its number of rows suggests a cut.
 
         A cut would hide the latest bookings, and those come first in ``past`` and ``cancelled``.
         """

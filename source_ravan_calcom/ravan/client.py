@@ -1,6 +1,6 @@
 """``GET /api/v1/calcom/appointments``: one request → the rows of one window, or a failure.
 
-``workers`` decides on retries, except after a 429: the thread that met it waits and sends the request again.
+``workers`` decides on retries, except after a 429: then the thread that sent the request waits and sends it again.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ class Timeouts:
     connect: float  # for the connection
     read: float  # for the next byte
     response: float  # for the whole response, headers included; the owner of the threads enforces it
-    rate_limited: float  # for any request to succeed once a rate limit was met
+    rate_limited: float  # for any request to succeed after a 429
 
 
 READ = Timeouts(connect=10, read=30, response=45, rate_limited=300)
 CHECK = Timeouts(connect=5, read=10, response=12, rate_limited=40)
-"""For ``check``: a person waits for it, but nobody for ``read``."""
+"""Shorter than ``READ``, because a person waits for ``check``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,18 +58,18 @@ class Response(Rows):
 
 @dataclass(eq=False)
 class Call:
-    """The requests of one attempt to read an organization, as its owner sees them from another thread."""
+    """The requests of one attempt to read an organization; a worker sends them while the pool's thread watches."""
 
     org_id: str
     requests: int = 0  # how many were sent
-    failures: int = 0  # how often the request at hand has failed before
-    given_up: int = 0  # how often an earlier attempt was given up; a success of another request does not excuse it
+    failures: int = 0  # how often the current request has failed
+    given_up: int = 0  # how often earlier attempts were given up; a successful request does not reset it
     departure: Departure | None = None  # the request under way
     is_given_up: bool = False  # the owner has stopped waiting: no further request leaves
 
 
 class NotAttempted(Exception):
-    """The request did not leave, because the client was closed or its time was over."""
+    """The request was not sent: the client was closed, its time limit was reached, or the attempt was given up."""
 
 
 class _Session(requests.Session):
@@ -100,7 +100,7 @@ class Client:
         _mask_passwords(self._session.proxies.values())
 
     def close(self) -> None:
-        """Send no further request, and release the threads that wait for theirs."""
+        """Send no further requests, and release the threads that wait to send one."""
         self._throttle.close()
 
     def get(self, call: Call, status: str | None, limit: int) -> Response:
@@ -112,7 +112,7 @@ class Client:
             limit: The most rows to return, 1 to 200.
 
         Raises:
-            OrganizationFailure: With the kind and the sentence of what went wrong.
+            OrganizationFailure: The request failed.
             NotAttempted: The request did not leave.
         """
         while True:
@@ -132,7 +132,7 @@ class Client:
                 return response
 
     def give_up(self, call: Call, departure: Departure) -> OrganizationFailure:
-        """Give up a request that exceeds its deadline; what it still returns is to be ignored."""
+        """Give up a request that exceeds its deadline, and return the failure. Any later result is to be ignored."""
         call.is_given_up = True
         self._throttle.ended(departure)
         facts = Facts(
@@ -166,12 +166,12 @@ class Client:
     def _prepared(self) -> requests.PreparedRequest:
         """The request without parameters; an invalid address raises.
 
-        Prepared without the session, so that no cookie of another organization's response travels with it.
+        Prepared without the session, so that it carries no cookie from another organization's response.
         """
         return requests.Request("GET", self._config.api_url + PATH, self._session.headers).prepare()
 
     def _send(self, org_id: str, status: str | None, limit: int) -> tuple[requests.Response, bytes]:
-        """Send one request, and read its body, but not far beyond the largest size."""
+        """Send one request, and read the response's body, up to just over the size limit."""
         params = {"org_id": org_id, "limit": limit, "status": status, "agent_id": self._config.agent_id}
         request = self._prepared.copy()
         request.url = f"{request.url}?{urlencode({name: value for name, value in params.items() if value})}"
@@ -182,7 +182,7 @@ class Client:
         except http.Timeout:
             raise
         except http.ConnectionError:
-            # Most likely the server had closed the connection while it was idle, perhaps other idle ones too.
+            # Most likely the server had closed this idle connection, and perhaps others: send on a new one.
             raw = send(_session(self._config))
         with raw:
             if raw.status_code // 100 == 1:
@@ -191,7 +191,7 @@ class Client:
             return raw, raw.raw.read(responses.MAX_BODY_BYTES + 1, decode_content=True)
 
     def _with_expiry(self, failure: OrganizationFailure) -> OrganizationFailure:
-        """The same failure, but of an expired token one that says when it expired."""
+        """Return the failure or, if an expired token was refused, one that says when it expired."""
         expires = self._config.token_expires_at
         if failure.kind is failures.TOKEN_REFUSED and expires and expires < datetime.now(timezone.utc):
             return OrganizationFailure(failures.TOKEN_EXPIRED, replace(failure.facts, detail=in_words(expires)))
@@ -229,7 +229,7 @@ def _session(config: Config) -> requests.Session:
 def _mask_passwords(proxies: Iterable[str]) -> None:
     """Mask the logins of proxies in all output."""
     for proxy in proxies:
-        # Not parsed as a URL: it may lack its scheme, and a password may hold what no URL can.
+        # Not parsed as a URL: the scheme may be missing, and a password may hold characters that no URL can.
         login = proxy.rpartition("@")[0].split("//", 1)[-1]
         for secret in filter(None, (login, login.partition(":")[2])):
             add_to_secrets(secret)

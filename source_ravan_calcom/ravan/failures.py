@@ -1,4 +1,4 @@
-"""The kinds of failure and their sentences; ``responses`` and ``client`` say what leads to which kind."""
+"""The kinds of failure and their sentences; ``responses`` and ``client`` map errors to kinds."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Kind:
     failure_type: str
     is_retryable: bool = False  # the same request may succeed a little later
     stops_sync: bool = False  # it concerns every organization, so no other one is requested
-    alone: Kind | None = None  # replaces a kind that stops the sync if another organization's request succeeded
+    alone: Kind | None = None  # replaces this kind once a request for another organization has succeeded
 
 
 TOKEN_REFUSED_HERE = Kind("token_refused_here", "token refused for one organization", CONFIG)
@@ -94,11 +94,11 @@ class Facts:
 
     org_id: str
     code: str = ""  # the API's code and the HTTP status, as people see them
-    detail: str = ""  # what was seen beyond the code
+    detail: str = ""  # details beyond the code
     said: str = ""  # Ravan's own message, cleaned; never a row
     host: str = ""
     tries: int = 1
-    internal: str = ""  # an exception
+    internal: str = ""  # the type and text of an exception
     status: int = 0  # the HTTP status; 0 without a response
 
 
@@ -115,14 +115,14 @@ class OrganizationFailure(Exception):
 
     @property
     def internal_message(self) -> str:
-        """The facts for the engineer: no row, no token."""
+        """The facts for an engineer, without rows or tokens."""
         facts = self.facts
         message = f"{self.kind.name}: {facts.code or facts.detail}; organization {facts.org_id}, try {facts.tries}"
         return f"{message}; {clean(facts.internal)}" if facts.internal else message
 
     @property
     def seen(self) -> str:
-        """What was seen, for the line that announces a retry."""
+        """The code and the detail, for the log line that announces a retry."""
         return ", ".join(filter(None, (self.facts.code, self.facts.detail)))
 
     @classmethod

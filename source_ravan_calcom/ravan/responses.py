@@ -57,7 +57,7 @@ def read(status: int, content: bytes | bytearray, facts: Facts) -> Rows:
     """Read one response; ``content`` is its body, or the beginning of one that exceeds ``MAX_BODY_BYTES``.
 
     Raises:
-        OrganizationFailure: It holds no rows, or another organization's. ``facts`` are those of the request.
+        OrganizationFailure: It is an error, is malformed, or is another organization's. ``facts`` are the request's.
     """
     facts = replace(facts, code=f"HTTP {status}", status=status)
     if len(content) > MAX_BODY_BYTES:
@@ -108,7 +108,7 @@ def _code(value: Any) -> str | int:
 
 
 def is_foreign(owner: Any, org_id: str) -> bool:
-    """Whether an ID in a response is another one than the requested. They are UUIDs, so case does not matter."""
+    """Whether an ID in a response differs from the requested one. IDs are UUIDs, so case does not matter."""
     return owner not in (None, "", org_id) and not (isinstance(owner, str) and owner.strip().lower() == org_id.lower())
 
 
@@ -128,7 +128,7 @@ def _parsed(content: bytes | bytearray) -> tuple[Any, bool]:
         pass
     try:
         body = json.loads(content.decode("utf-8-sig", "replace"), parse_int=_number, parse_float=_number)
-        # The strict parser has the last word: the other one takes NaN for JSON.
+        # Parsed again by orjson, which is strict: the standard library accepts NaN.
         return orjson.loads(_LONE_SURROGATE.sub("\ufffd", json.dumps(body, ensure_ascii=False))), True
     except (ValueError, RecursionError):
         return _BROKEN, False
@@ -142,7 +142,7 @@ def _number(digits: str) -> Any:
 
 
 class _NotRows(Exception):
-    """JSON with a good status that is not the requested rows. Its arguments are the kind of failure and the detail."""
+    """A successful JSON response without the requested rows. Its arguments are the kind of failure and the detail."""
 
 
 def _rows(body: Any, org_id: str) -> tuple[list[Row], Any]:
@@ -161,7 +161,7 @@ def _rows(body: Any, org_id: str) -> tuple[list[Row], Any]:
 
 def _print(rows: list[Row]) -> None:
     try:
-        orjson.dumps([rows])  # as deep as in the messages that carry them; parsing allows for more than printing
+        orjson.dumps([rows])  # nested as deep as in a message; orjson parses more levels than it prints
     except orjson.JSONEncodeError:
         raise _NotRows(failures.WRONG_SHAPE, "a row is nested too deep to be passed on") from None
 

@@ -16,13 +16,13 @@ from time import monotonic
 FIRST_PAUSE = 1.0  # seconds, unless the 429 names more
 LONGEST_OWN_PAUSE = 8.0  # seconds; Cal.com counts by the minute, and a longer pause would outlast that minute's end
 CYCLES = 5  # refusals over which the rate is measured; between two of them there may be only two requests
-SLOWER = 0.8  # one refusal lowers the rate to this share at most: a rate measured while it grows is too low
+SLOWER = 0.8  # a refusal leaves at least this share of the rate: a rate measured while it grows is too low
 FASTER = 0.06  # requests per second that each success adds, as the limit may be gone: 6 % a second at any rate
 
 
 @dataclass(frozen=True)
 class Paused:
-    """All requests wait for so many ``seconds``, because a 429 came."""
+    """All requests wait for ``seconds`` after a 429."""
 
     seconds: float
 
@@ -56,7 +56,7 @@ class RatePolicy:
         self._successes = 0  # since the last refusal
 
     def wait(self, now: float) -> float | None:
-        """Seconds until a request may leave: 0 for at once, ``None`` for after another one has ended."""
+        """Return the seconds until a request may leave; ``None`` if another one must end first."""
         if now < self.resumes_at:
             return self.resumes_at - now
         if self._under_way >= self.allowed:
@@ -64,21 +64,21 @@ class RatePolicy:
         return max(0.0, self._free_at - now)
 
     def leave(self, now: float) -> None:
-        """A request leaves."""
+        """Record that a request leaves."""
         self._under_way += 1
         if self.rate:
             self._free_at = max(now, self._free_at) + 1 / self.rate
 
     def ended(self, left_at: float) -> None:
-        """A request that left at ``left_at`` has ended, in whatever way."""
+        """Record that a request that left at ``left_at`` has ended, in any way."""
         # One that had left before the pause no longer counts: it may hang for half a minute.
         self._under_way -= left_at > self._paused_at
 
     def succeeded(self, left_at: float) -> None:
-        """A request that left at ``left_at`` got a response other than 429."""
+        """Record a response other than 429 to a request that left at ``left_at``."""
         self.limited_since = None
         if left_at <= self._paused_at:
-            return  # it says nothing about what is allowed now
+            return  # it left before the pause, and shows nothing about the present limit
         self._successes += 1
         self.pause = 0.0
         self.allowed = min(self.most, self.allowed * 2)
@@ -90,7 +90,7 @@ class RatePolicy:
         if self.limited_since is None:
             self.limited_since = now
         if left_at > self._paused_at:
-            # Requests that had left before the pause began say the same; only the first of them counts.
+            # Of the requests that left before the pause, only the first 429 counts: the others repeat it.
             self._paused_at = now
             self._learn(now)
             self.pause = min(LONGEST_OWN_PAUSE, self.pause * 2 or FIRST_PAUSE)
@@ -100,7 +100,7 @@ class RatePolicy:
         self._free_at = max(self._free_at, self.resumes_at)
 
     def _learn(self, now: float) -> None:
-        """Measure the rate that the limit allows: the successes since the last refusals, pauses included."""
+        """Measure the rate that the limit allows: successes per second between the last refusals, pauses included."""
         if not self._successes and self._cycles:
             return
         self._cycles.append((now, self._successes))
@@ -111,7 +111,7 @@ class RatePolicy:
 
 
 class Throttle:
-    """Lets threads wait until their request may leave. Calls ``notify`` with each pause and its end."""
+    """Makes threads wait until their request may leave. Calls ``notify`` with each pause and its end."""
 
     def __init__(self, most: int, notify: Callable[[Paused | Resumed], None]) -> None:
         self._policy = RatePolicy(most)
@@ -133,13 +133,13 @@ class Throttle:
             return None
 
     def close(self) -> None:
-        """Let no further request leave, and wake those that wait."""
+        """Let no further request leave, and wake the waiting threads."""
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
 
     def ended(self, departure: Departure) -> None:
-        """A request has ended or is given up. A second call changes nothing."""
+        """Record that a request has ended or is given up. A second call has no effect."""
         with self._changed:
             if not departure.is_over:
                 departure.is_over = True
@@ -147,7 +147,7 @@ class Throttle:
                 self._changed.notify_all()
 
     def succeeded(self, departure: Departure) -> None:
-        """A response other than 429 came."""
+        """Record a response other than 429."""
         with self._changed:
             if self._policy.limited_since is not None:
                 self._notify(Resumed())
