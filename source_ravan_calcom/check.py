@@ -78,7 +78,7 @@ def _judged(outcomes: Outcomes, config: Config, logger: logging.Logger) -> Airby
             f"{not_attempted} of {len(config.org_ids)} organizations were not checked, because the check was stopped "
             f"or had used up its {SECONDS} seconds. A sync reads them all."
         )
-    # A failed check stops the next sync, so temporary failures pass. Skipping helps unless one failure concerns all.
+    # A failed check prevents the next sync, so it passes temporary failures, and skipped ones unless they concern all.
     lasting = [failure for failure in failed if failure.kind.failure_type != failures.TRANSIENT]
     if read and stopped_by not in lasting and (config.skips or not lasting):
         return AirbyteConnectionStatus(status=Status.SUCCEEDED)

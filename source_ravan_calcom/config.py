@@ -24,7 +24,7 @@ NOT_FILTERS = ("accepted", "pending", "rejected", "awaiting_host")  # values of 
 
 _API_URL = re.compile(r"(https?)://([\w.-]+|\[[\da-f:.]+])(:\d{1,5})?(/[^\s?#]*)?", re.IGNORECASE)
 _BEARER = re.compile(r"\ABearer(?:\s+|\Z)", re.IGNORECASE)
-_TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")  # RFC 6750; no encoder of logs rewrites it, so it is always masked
+_TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")  # RFC 6750; log encoders leave them alone, so it is always masked
 # Lists of IDs are pasted from sheets, JSON and mails, with invisible spaces, quotes and brackets.
 _SEPARATORS = re.compile(r"[\s,;\u200b\u2060\ufeff]+")
 _WRAPPING = "\"'`“”„‘’‚«»‹›[](){}<>"  # noqa: RUF001
@@ -120,7 +120,7 @@ class Config:
 
 
 def token_expiry(token: str) -> datetime | None:
-    """Return when a token expires, or ``None`` where it does not say: an ``exp`` of 0 is none, as in Go's libraries."""
+    """Return when a token expires, or ``None`` if it does not say. An ``exp`` of 0 means never, as in Go."""
     try:
         payload = token.split(".")[1]
         ends = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))["exp"]

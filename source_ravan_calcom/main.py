@@ -54,7 +54,7 @@ def main(arguments: list[str]) -> int:
     if arguments[:1] == ["--version"]:
         print(f"{NAME} {version('airbyte-source-ravan-calcom')}")  # noqa: T201
         return 0
-    if not arguments or {"-h", "--help"} & {*arguments}:  # of a verb, too: the CDK's names options of low-code sources
+    if not arguments or {"-h", "--help"} & {*arguments}:  # also of a verb: the CDK's lists low-code options
         print(HELP, end="", file=sys.stdout if arguments else sys.stderr)
         return 0 if arguments else USAGE_ERROR
     # These imports take seconds; the signal handlers are installed before them.

@@ -82,7 +82,7 @@ class Outcomes:
         self.settle()
 
     def fail(self, org_id: str, failure: OrganizationFailure | None, requests: int) -> None:
-        """Record an organization that failed for good, or without a failure one that was not attempted to its end."""
+        """Record an organization that failed for good or, without a ``failure``, was not read as the sync stopped."""
         if failure is None:
             self.by_org[org_id] = Outcome(NOT_ATTEMPTED, datetime.now(timezone.utc), self.stopped_by, requests)
             return
@@ -156,7 +156,7 @@ class Report:
         self._logger.info(f"Done: {self._totals()}.")
 
     def closing_error(self) -> AirbyteTracedException | None:
-        """The only error trace of a sync, as the platform shows only the first; ``None`` if the sync succeeded."""
+        """Return the error that ends a failed sync, else ``None``. Only one, as Airbyte shows only the first."""
         outcomes = self.outcomes
         if stopped_by := outcomes.stopped_by:
             message, internal = str(stopped_by), stopped_by.internal_message

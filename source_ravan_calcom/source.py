@@ -86,7 +86,7 @@ class SourceRavanCalcom(Source):
 
     @classmethod
     def read_state(cls, state_path: str) -> list[models.AirbyteStateMessage]:
-        """Read the state's file, or raise a config error. If it holds no state, all is read again, with a warning."""
+        """Read the state file, or raise a config error. Without a valid state, warn and return an empty list."""
         content = _or_refused(read_file, state_path, "state") if state_path else b"[]"
         try:
             return [models.AirbyteStateMessageSerializer.load(each) for each in json.loads(content) or ()]

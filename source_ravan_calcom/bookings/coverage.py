@@ -143,5 +143,5 @@ def _strangeness(evidence: Mapping[str | None, Evidence]) -> str:
 
 
 def _settled(began: datetime, ahead: datetime | None) -> datetime:
-    """Until when everything was seen; up to the cut, if a forward window is cut before now."""
+    """The time up to which everything was seen: when the reading began, or a forward window's earlier cut."""
     return began if ahead is None or ahead > began else max(ahead, _DAWN) - timedelta(milliseconds=1)

@@ -19,8 +19,8 @@ State of ``organizations``::
 
     {"version": 1, "organizations": {"<org_id>": "<synced_at of its bookings>"}}
 
-Fingerprints of versions 1 and 2 are of contents alone: unchanged rows are not sent again, and coverage begins anew.
-Until such an organization is read again, its entry keeps them and says ``"version": 2``.
+Versions 1 and 2 hold fingerprints of contents alone: unchanged rows are not sent again, but coverage begins anew.
+Until such an organization is read again, its entry keeps them and holds ``"version": 2``.
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ def organizations_state(last_reads: Mapping[str, datetime]) -> dict[str, Any]:
 
 
 def later_than(floor: datetime | None, now: datetime) -> datetime:
-    """Now, or just after ``floor``, so that a newer version stays the newer if the clock is set back."""
+    """Return ``now``, or just after ``floor`` if that is later: a newer row stays newer if the clock is set back."""
     return now if floor is None else max(now, min(floor, _LAST) + timedelta(milliseconds=1))
 
 

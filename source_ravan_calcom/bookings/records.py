@@ -73,7 +73,7 @@ _epoch_text = re.compile(r"0|-?\d{9,14}(?:\.\d*)?", re.ASCII).fullmatch
 def fingerprint(row: Row) -> bytes:
     """Hash a row to 6 bytes, regardless of the order of its fields.
 
-    Among the at most 1,200 fingerprints of an organization, a changed row passes for an unchanged one 4 times in 10^12.
+    With 1,200 fingerprints of an organization, a changed row passes for unchanged with a probability of 4 in 10^12.
     """
     return blake2b(orjson.dumps(row, option=_SORTED), digest_size=_HASH_BYTES).digest()[:FINGERPRINT_BYTES]
 
@@ -238,8 +238,8 @@ def fit(row: Row, org_id: str) -> tuple[Change, ...]:
 def distinct(rows: Sequence[Row]) -> tuple[dict[Key, Row], dict[str, int]]:
     """Keep one row of each booking in one response.
 
-    A booking with several attendees may have a row for each. The first by its JSON (so by ``attendee_email``) is kept:
-    the same one in every sync, whatever the order of the rows.
+    A booking with several attendees may have a row for each. The row whose JSON sorts first is kept, so the one with
+    the first ``attendee_email``: the same row in every sync, whatever the order of the response.
 
     Returns:
         The rows by key, in the order of the response, and the number of different rows left out, by UID.

@@ -64,7 +64,7 @@ UNCONFIRMED, RECURRING, UPCOMING, PAST, CANCELLED = "unconfirmed", "recurring", 
 WINDOWS: tuple[Window, ...] = (
     Window(UNCONFIRMED, over=False, dead=False),  # pending
     Window(RECURRING, over=False, dead=False),  # part of a series
-    Window(UPCOMING, over=False, dead=False),  # in a series: accepted; else not dead
+    Window(UPCOMING, over=False, dead=False),  # of a series, only accepted ones; of the others, all but dead ones
     Window(PAST, over=True, dead=False, looks_back=True),
     Window(CANCELLED, over=None, dead=True, looks_back=True),  # past and future ones
 )
@@ -130,7 +130,7 @@ class Recalled:
         self.covered = seen.covered if seen and has_marks else None
 
     def expects(self, row: Row) -> bool:
-        """Whether a row should be known: its booking began before the last proven reading, and inside the claim."""
+        """Whether a row's booking should be in the state: it began before the last reading, within its coverage."""
         covered, start = self.covered, moment(row.get("start_time"))
         if not covered or not start or covered.read_at - start < CLOCK_DIFFERENCE:
             return False
@@ -234,8 +234,8 @@ class Reading:
     - one request where the unfiltered response is whole and proves more than upcoming bookings;
     - two where ``past`` must prove that;
     - six where the unfiltered response may have been cut, or lacks bookings that were seen before;
-    - five where about a full response's number of bookings was seen before, because the unfiltered response then shows
-      the same oldest ones for ever; and four where ``unconfirmed`` is known to add nothing;
+    - five if about as many bookings were seen before as a full response holds, as an unfiltered response would show the
+      same oldest ones for ever; four if ``unconfirmed`` is known to add nothing;
     - one for each chosen status.
 
     Args:
@@ -359,8 +359,8 @@ class Reading:
             self._waiting = [UNFILTERED]
 
     def _shows_pending(self) -> bool:
-        """Whether ``unconfirmed`` adds nothing: ``upcoming`` shows a pending booking, neither it nor ``recurring`` may
-        have been cut, and the bookings of ``unconfirmed``, where it was read, are in other windows."""
+        """Whether ``unconfirmed`` adds nothing: ``upcoming`` shows a pending booking, it and ``recurring`` are surely
+        uncut, and the bookings of ``unconfirmed``, if it was read, are in other windows."""
         if not self._has_pending:
             return False
         whole = (self._evidence.get(status) for status in (RECURRING, UPCOMING))
@@ -400,7 +400,7 @@ class Reading:
     def _missing(self) -> int:
         """Count the missing bookings among those seen before.
 
-        Nothing deletes a booking. A settled one leaves a window only if it was cut and another booking entered.
+        Bookings are never deleted. A settled one leaves a window only if it is cut and another one enters.
         """
         recalled = self._recalled
         if self._chosen or not recalled.uids:

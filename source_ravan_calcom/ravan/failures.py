@@ -10,7 +10,7 @@ from typing import Any
 from source_ravan_calcom.config import one_line
 
 CONFIG, SYSTEM, TRANSIENT = "config_error", "system_error", "transient_error"
-"""The protocol's failure types: a person must change a setting; a bug or an unknown response; it may pass by itself."""
+"""The protocol's failure types: a wrong setting; a bug or an unknown response; a failure that may pass by itself."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ _TEXTS: Mapping[Kind, str] = {
 }
 
 SENTENCES: Mapping[Kind, str] = {kind: " ".join(text.split()) for kind, text in _TEXTS.items()}
-"""One line each. Filled with the fields of :class:`Facts`, ``tries`` and ``said`` in words."""
+"""Each on one line, to be filled with the fields of :class:`Facts`; ``tries`` and ``said`` are put in words."""
 
 KINDS = tuple(SENTENCES)
 """Every kind that one organization can fail with, the most actionable first; the documentation lists them all."""

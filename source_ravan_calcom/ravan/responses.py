@@ -41,7 +41,7 @@ BY_STATUS = {status: kind for kind, _, statuses in _SIGNS for status in statuses
 BY_STATUS_CLASS = {3: failures.REDIRECTED, 4: failures.REQUEST_REFUSED}
 """By the status's first digit, where neither the code nor the status is known."""
 UNEXPLAINED = failures.SERVER_FAILED
-"""All else, as ``success: false`` under a 2xx with no code that we know: never taken for an empty account."""
+"""Any other response, as ``success: false`` with a 2xx status and no known code: never an empty account."""
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,7 @@ class RatePolicy:
             self.rate += FASTER
 
     def refused(self, now: float, left_at: float, retry_after: float) -> None:
-        """A request that left at ``left_at`` got a 429, which asks to wait ``retry_after`` seconds; 0 if it doesn't."""
+        """Record a 429 to a request that left at ``left_at``; ``retry_after`` is in seconds, 0 for none."""
         if self.limited_since is None:
             self.limited_since = now
         if left_at > self._paused_at:
