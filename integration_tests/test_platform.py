@@ -65,7 +65,11 @@ def test_the_platform_shows_the_summary_of_all_failures_and_its_type_decides_abo
     job = Connection(connector, *FOUR).job()
     assert len(job.reads) == 1, "a config error is not retried"
     assert job.shown.startswith("3 of 4 organizations failed: 1 forbidden, 1 not found, 1 request refused. To sync the")
-    for item in ("(1) The Access Token may not", "“access denied”. (2) Ravan found nothing", "(3) Ravan refused the"):
+    for item in (
+        "(1) The Access Token is not allowed to",
+        "“access denied”. (2) Ravan found nothing",
+        "(3) Ravan refused the",
+    ):
         assert item in job.shown
     message = first_error(job.reads[0])["message"]
     assert shown(message) == message, "no line break is lost"

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from functools import cache
+from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ _TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")  # RFC 6750; log encoders leave th
 _SEPARATORS = re.compile(r"[\s,;\u200b\u2060\ufeff]+")
 _WRAPPING = "\"'`“”„‘’‚«»‹›[](){}<>"  # noqa: RUF001
 _ORG_ID = re.compile(r"(?=.*[A-Za-z0-9])[\w.:~@|+-]*[\w~@|+-]", re.ASCII)
+_HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 _CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 
 
@@ -163,7 +165,7 @@ def _typed(subject: str, value: Any, field: Mapping[str, Any]) -> Any:
         *others, last = field["enum"]
         hint = f"; {value} is a value of the status column" if value in NOT_FILTERS else ""
         raise InvalidConfig(f"{subject} can only be {', '.join(others)} or {last}{hint}.")
-    if not isinstance(value, str):
+    if not isinstance(value, str) or _HALF_CHARACTER.search(value):
         raise InvalidConfig(f"{subject} must be a text.")
     if not re.search(field.get("pattern", ""), value):  # only the entries of org_ids have a pattern
         raise InvalidConfig(f"{subject} holds no organization ID.")
@@ -195,10 +197,17 @@ def _org_ids(subject: str, entries: Iterable[str]) -> tuple[str, ...]:
 def _api_url(subject: str, value: str) -> str:
     url = value.rstrip("/")
     match = _API_URL.fullmatch(url)
-    if not match or (match[1].lower() == "http" and match[2].lower() not in THIS_MACHINE):
+    if not match or not _is_host(match[2]) or (match[1].lower() == "http" and match[2].lower() not in THIS_MACHINE):
         # The value is not shown: it may hold a password.
         raise InvalidConfig(f"{subject} must be an address like https://api.ravan.ai; http is only for this machine.")
     return url
+
+
+def _is_host(host: str) -> bool:
+    try:
+        return not host.startswith("[") or bool(IPv6Address(host.strip("[]")))
+    except ValueError:
+        return False
 
 
 _READERS = {"access_token": _access_token, "org_ids": _org_ids, "api_url": _api_url}

@@ -109,4 +109,4 @@ def test_only_the_throttle_has_a_lock():
 def test_the_package_does_not_exceed_its_maximum_size():
     assert len(PATHS) <= 18
     lines = {str(path.relative_to(PACKAGE)): len(path.read_text(encoding="utf-8").splitlines()) for path in MODULES}
-    assert sum(lines.values()) <= 3_420, lines
+    assert sum(lines.values()) <= 3_430, lines

@@ -596,3 +596,18 @@ def test_exceptions_that_cause_each_other_are_handled():
     one, other = requests.ConnectionError("one"), requests.ConnectionError("other")
     one.__context__, other.__context__ = other, one
     assert client._network_failure(one, failures.Facts("a")).kind is failures.UNREACHABLE
+
+
+def test_a_host_that_airbyte_cloud_could_not_resolve_is_retried(endpoint, monkeypatch):
+    """The CDK turns the resolver's error into an invalid URL there."""
+
+    def send(*_):
+        try:
+            raise socket.gaierror(-3, "Temporary failure in name resolution")
+        except socket.gaierror:
+            raise requests.exceptions.InvalidURL("invalid URL")  # noqa: B904  as the CDK does
+
+    monkeypatch.setattr(Client, "_send", send)
+    caught = failure(endpoint())
+    assert caught.kind is failures.UNREACHABLE
+    assert "the host name could not be resolved" in str(caught)

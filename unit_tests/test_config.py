@@ -154,6 +154,8 @@ def test_an_encrypted_or_a_local_address_is_accepted(url, on_loopback):
         "https://h/#a",
         "https://h?",
         "https://*.example",
+        "https://[1:2]",
+        "https://[::1:]",
         "ftp://x",
         "api.ravan.ai",
     ],
@@ -207,6 +209,7 @@ def test_an_invalid_or_unencrypted_address_is_refused_without_being_shown(url):
             "Failing Organizations (failing_organizations) can only be fail or skip.",
         ),
         ({"api_url": 5}, "API URL (api_url) must be a text."),
+        ({"agent_id": "\ud800"}, "Agent ID (agent_id) must be a text."),
     ],
 )
 def test_an_invalid_setting_is_refused_with_title_and_key(settings, sentence):

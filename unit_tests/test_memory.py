@@ -268,6 +268,7 @@ GOOD = {"sent": ""}
                 {**GOOD, "gap": [utc_text(AT), utc_text(AT), 3]},
                 {**GOOD, "limit": 0},
                 {**GOOD, "limit": 201},
+                {**GOOD, "limit": True},
                 {**GOOD, "cap": "100"},
             )
         ),

@@ -205,7 +205,7 @@ def _bytes(text: Any, size: int = records.FINGERPRINT_BYTES) -> bytes:
 
 
 def _count(number: Any) -> int:
-    if not (isinstance(number, int) and 0 < number <= MAX_LIMIT):
+    if type(number) is not int or not 0 < number <= MAX_LIMIT:
         raise ValueError
     return number
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import ssl
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -260,9 +261,9 @@ _NETWORK: tuple[tuple[type[BaseException], str, Kind, str], ...] = (
     (ssl.SSLCertVerificationError, "", _SETTINGS, _UNTRUSTED),
     (OSError, "Tunnel connection failed: 407", _SETTINGS, _LOGIN),
     (http.InvalidSchema, "SOCKS", _SETTINGS, _SOCKS),
+    (socket.gaierror, "", _DOWN, "the host name could not be resolved"),
     (http.InvalidURL, "", _SETTINGS, _ADDRESS),
     (net.LocationParseError, "", _SETTINGS, _ADDRESS),
-    (net.NameResolutionError, "", _DOWN, "the host name could not be resolved"),
     (http.ProxyError, "", _DOWN, "the proxy could not be used"),
     (http.SSLError, "", _DOWN, "the TLS connection failed"),
     (ConnectionRefusedError, "", _DOWN, "the connection was refused"),
