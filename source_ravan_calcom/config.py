@@ -30,7 +30,7 @@ _TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")  # RFC 6750; log encoders leave th
 _SEPARATORS = re.compile(r"[\s,;\u200b\u2060\ufeff]+")
 _WRAPPING = "\"'`“”„‘’‚«»‹›[](){}<>"  # noqa: RUF001
 _ORG_ID = re.compile(r"(?=.*[A-Za-z0-9])[\w.:~@|+-]*[\w~@|+-]", re.ASCII)
-_HALF_CHARACTER = re.compile("[\ud800-\udfff]")
+LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 
 
@@ -165,7 +165,7 @@ def _typed(subject: str, value: Any, field: Mapping[str, Any]) -> Any:
         *others, last = field["enum"]
         hint = f"; {value} is a value of the status column" if value in NOT_FILTERS else ""
         raise InvalidConfig(f"{subject} can only be {', '.join(others)} or {last}{hint}.")
-    if not isinstance(value, str) or _HALF_CHARACTER.search(value):
+    if not isinstance(value, str) or LONE_SURROGATE.search(value):
         raise InvalidConfig(f"{subject} must be a text.")
     if not re.search(field.get("pattern", ""), value):  # only the entries of org_ids have a pattern
         raise InvalidConfig(f"{subject} holds no organization ID.")

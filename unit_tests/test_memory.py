@@ -241,6 +241,7 @@ GOOD = {"sent": ""}
     ("state", "problem"),
     [
         ({"version": 99, "organizations": {}}, "it has version 99, this connector writes version 3"),
+        ({"version": True, "organizations": {}}, "it has version True"),
         ({"organizations": {}}, "it has no version"),
         ({"version": [2], "organizations": {}}, "it has no version"),
         ({"synced_at": "2026-01-01"}, "it has no version"),

@@ -231,9 +231,7 @@ def test_an_error_in_another_encoding_keeps_its_code():
 
 
 def test_a_byte_order_mark_is_no_hindrance():
-    found = read(200, response({"id": "1"}).decode().encode("utf-8-sig"))
-    assert isinstance(found, Rows)
-    assert found.rows == [{"id": "1"}]
+    assert read(200, response({"id": "1"}).decode().encode("utf-8-sig")) == Rows([{"id": "1"}])
 
 
 @pytest.mark.parametrize("levels", [*range(245, 258), 600])

@@ -526,6 +526,13 @@ def test_lost_values_are_reported_in_meta_and_in_one_warning_per_column(http, se
     ]
 
 
+def test_a_warning_about_lost_values_of_a_row_without_an_id_says_so(http, settings, caplog):
+    http.get(URL, json=response({**OVER, "id": "", "start_time": "soon"}))
+    read(settings)
+    assert any("start_time is null in 1 of 1 rows" in line for line in lines(caplog, "WARNING"))
+    assert any(line.endswith(" The first of them has no id.") for line in lines(caplog, "WARNING"))
+
+
 def test_an_unchanged_row_with_converted_values_is_not_sent_again(http, settings):
     http.get(URL, json=response({**OVER, "id": 7, "duration_minutes": "?", "attendee_name": {"a": "\0"}}))
     first = read(settings)

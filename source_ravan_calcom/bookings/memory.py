@@ -128,7 +128,7 @@ def parsed(stream_state: Mapping[str, Any]) -> Mapping[str, Seen]:
     if not stream_state:
         return {}
     version = stream_state.get("version")
-    if version not in (OLDEST, OF_CONTENTS, STATE_VERSION):
+    if isinstance(version, bool) or version not in (OLDEST, OF_CONTENTS, STATE_VERSION):
         found = f"version {version}" if isinstance(version, int) else "no version"
         raise ValueError(f"it has {found}, this connector writes version {STATE_VERSION}")
     organizations = stream_state.get("organizations")
@@ -164,14 +164,15 @@ def later_than(floor: datetime | None, now: datetime) -> datetime:
 
 
 def _encoded(seen: Seen) -> dict[str, Any]:
-    covered = seen.covered
-    entry: dict[str, Any] = {"version": OF_CONTENTS} if seen.is_old else {}
-    entry |= {name: write(value) for name, field, write, _ in _FIELDS if (value := getattr(seen, field)) is not None}
-    if covered:
-        entry |= {"read_at": utc_text(covered.read_at), "statuses": [*covered.statuses]}
-    entry = {name: value for name, value in entry.items() if value or name == "sent"}
-    if covered:
+    entry: dict[str, Any] = {"sent": ""}
+    entry |= {name: write(value) for name, field, write, _ in _FIELDS if (value := getattr(seen, field))}
+    if seen.is_old:
+        entry["version"] = OF_CONTENTS
+    if covered := seen.covered:
+        entry["read_at"] = utc_text(covered.read_at)
         entry["covered_from"] = covered.covered_from and utc_text(covered.covered_from)
+        if covered.statuses:
+            entry["statuses"] = [*covered.statuses]
     return entry
 
 

@@ -6,8 +6,8 @@ the HTTP status decides. A 429 is a rate limit whatever its body.
 
 from __future__ import annotations
 
+import codecs
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 
 from source_ravan_calcom.bookings.records import Row
+from source_ravan_calcom.config import LONE_SURROGATE
 from source_ravan_calcom.ravan import failures
 from source_ravan_calcom.ravan.failures import Facts, Kind, OrganizationFailure, clean
 
@@ -72,11 +73,13 @@ def read(status: int, content: bytes | bytearray, facts: Facts) -> Rows:
     try:
         rows, count = _rows(body, facts.org_id)
         if content.count(b"[") + content.count(b"{") > len(rows) + _DEEPEST:
-            _print(rows)
+            orjson.dumps([rows])  # nested as deep as in a message; orjson parses more levels than it prints
         return Rows(rows, count, repaired)
     except _NotRows as wrong:
         kind, detail = wrong.args
-        raise OrganizationFailure(kind, replace(facts, code=code, detail=detail)) from None
+    except orjson.JSONEncodeError:
+        kind, detail = failures.WRONG_SHAPE, "a row is nested too deep to be passed on"
+    raise OrganizationFailure(kind, replace(facts, code=code, detail=detail))
 
 
 def judge(status: int, body: Any) -> tuple[Kind | None, str, str]:
@@ -113,7 +116,6 @@ def is_foreign(owner: Any, org_id: str) -> bool:
 
 
 _BROKEN = object()
-_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def _parsed(content: bytes | bytearray) -> tuple[Any, bool]:
@@ -122,14 +124,15 @@ def _parsed(content: bytes | bytearray) -> tuple[Any, bool]:
     Half a surrogate pair (half an emoji in a name) and a byte that is not UTF-8 become U+FFFD; a number out of range
     becomes the text of its digits.
     """
+    content = content.removeprefix(codecs.BOM_UTF8)
     try:
         return orjson.loads(content), False
     except orjson.JSONDecodeError:
         pass
     try:
-        body = json.loads(content.decode("utf-8-sig", "replace"), parse_int=_number, parse_float=_number)
+        body = json.loads(content.decode(errors="replace"), parse_int=_number, parse_float=_number)
         # Parsed again by orjson, which is strict: the standard library accepts NaN.
-        return orjson.loads(_LONE_SURROGATE.sub("\ufffd", json.dumps(body, ensure_ascii=False))), True
+        return orjson.loads(LONE_SURROGATE.sub("\ufffd", json.dumps(body, ensure_ascii=False))), True
     except (ValueError, RecursionError):
         return _BROKEN, False
 
@@ -157,13 +160,6 @@ def _rows(body: Any, org_id: str) -> tuple[list[Row], Any]:
         if is_foreign(_shaped(row, dict, f"row {number}").get("organization_id"), org_id):
             raise _NotRows(failures.OTHER_TENANT, f"a booking of another organization in row {number}")
     return rows, data.get("count")
-
-
-def _print(rows: list[Row]) -> None:
-    try:
-        orjson.dumps([rows])  # nested as deep as in a message; orjson parses more levels than it prints
-    except orjson.JSONEncodeError:
-        raise _NotRows(failures.WRONG_SHAPE, "a row is nested too deep to be passed on") from None
 
 
 def _field(fields: Mapping[str, Any], name: str, kind: type) -> Any:
