@@ -236,8 +236,8 @@ class Report:
             )
 
     def _totals(self) -> str:
-        outcomes, count = self.outcomes, len(self.outcomes.org_ids)
-        read, failed = outcomes.tally[READ], outcomes.tally[FAILED]
+        outcomes, count, tally = self.outcomes, len(self.outcomes.org_ids), self.outcomes.tally
+        read, failed = tally[READ], tally[FAILED]
         rest = count - read - failed
         not_attempted = f", {rest} not attempted" if outcomes.stopped_by and rest else ""
         everything = outcomes.by_org.values()

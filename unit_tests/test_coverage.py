@@ -657,5 +657,5 @@ def test_an_earlier_claim_is_dropped_if_bookings_contradict_it_while_coverage_is
 def test_an_old_state_identifies_contents_but_not_bookings():
     rows = rows_of(hours(1))
     recalled = Recalled(Seen(packed([fingerprint(rows[0])]), is_old=True))
-    assert (recalled.count, recalled.uids, recalled.covered) == (1, frozenset(), None)
+    assert (len(recalled.fingerprints), recalled.uids, recalled.covered) == (1, frozenset(), None)
     assert look(rows, PAST, START, recalled, MAX_LIMIT).entered == 0

@@ -110,6 +110,11 @@ def unpacked(fingerprints: bytes, layout: str = FINGERPRINT) -> frozenset[bytes]
     return frozenset(chain.from_iterable(iter_unpack(layout, fingerprints)))
 
 
+def is_dead(row: Row) -> bool:
+    """Whether a booking does not take place."""
+    return row.get("status") in DEAD
+
+
 @lru_cache(maxsize=1 << 14)  # many bookings share their start and end times
 def _documented_time(time: str) -> datetime | None:
     """Parse a valid time in the documented format, where a fraction of a second is optional; ``None`` for any other."""

@@ -49,7 +49,7 @@ class Window:
 
     def contradicts(self, row: Row, now: datetime) -> bool:
         """Whether a row does not belong in the window."""
-        if self.dead is not None and (row.get("status") in records.DEAD) != self.dead:
+        if self.dead is not None and records.is_dead(row) != self.dead:
             return True
         if self.over is None:
             return False
@@ -123,7 +123,6 @@ class Recalled:
     def __init__(self, seen: Seen | None) -> None:
         rest, settled = (seen.fingerprints, seen.settled) if seen else (b"", b"")
         self.fingerprints = unpacked(rest + settled)
-        self.count = len(self.fingerprints)
         has_marks = seen is not None and not seen.is_old
         self.uids = unpacked(rest + settled, MARK) if has_marks else frozenset()
         self.settled = unpacked(settled, MARK) if has_marks else frozenset()
@@ -171,7 +170,7 @@ def look(rows: Sequence[Row], window: Window, now: datetime, recalled: Recalled,
 def _proves(rows: Sequence[Row], now: datetime) -> bool:
     """Whether more than ``ODD_ROWS`` bookings have ended, or are dead, or all bookings have ended."""
     over = (True for row in rows if _is_over(row, now))
-    dead = (True for row in rows if row.get("status") in records.DEAD)
+    dead = (True for row in rows if records.is_dead(row))
     few = ODD_ROWS + 1
     if len(list(islice(over, few))) == few or len(list(islice(dead, few))) == few:
         return True
@@ -250,7 +249,7 @@ class Reading:
         self._recalled = Recalled(before)
         self._cap = before.cap if before else None
         self._waiting: list[str | None] = [*self._chosen] or [UNFILTERED]
-        self._reads_windows = self._recalled.count >= min(self.limit, self._cap or self.limit) - SHORT
+        self._reads_windows = len(self._recalled.fingerprints) >= min(self.limit, self._cap or self.limit) - SHORT
         if self._reads_windows and not self._chosen:
             skipped = UNCONFIRMED if before and before.shows_pending else None
             self._waiting = [window.status for window in WINDOWS if window.status != skipped]
