@@ -91,6 +91,7 @@ class Sync:
         seen, self._last_reads = self._recall(state)
         self._state = memory.State(config.org_ids, seen if bookings and not self._forgets else {})
         self._state_bytes: dict[str, int] = {}
+        self._is_running = False  # whether a record was printed
         self._limit = MAX_LIMIT
         self._unknown_windows: set[str | None] = set()
         self._pool: workers.WorkerPool[Organization] = workers.WorkerPool(config.num_workers, workers.READ)
@@ -107,15 +108,10 @@ class Sync:
             AirbyteTracedException: After all of them, if the sync failed.
         """
         yield _status(self._first, models.AirbyteStreamStatus.STARTED)
-        is_running = False
         # Made one by one, and dropped when done, since each holds the rows that were read.
         organizations = (Organization(org_id) for org_id in self._config.org_ids)
         for event in self._pool.events(organizations, self._read, self._client):
-            for message in self._handle(event):
-                if message.type is models.Type.RECORD and not is_running:
-                    is_running = True
-                    yield _status(self._first, models.AirbyteStreamStatus.RUNNING)
-                yield message
+            yield from self._handle(event)
         self._report.close()
         if APPOINTMENTS in self._selected:
             yield from self._end(APPOINTMENTS, self._state.due(at_end=True))
@@ -200,6 +196,9 @@ class Sync:
             return
         delivery = memory.compare(bookings, self._state.of(org_id), self._config.statuses, synced_at)
         self._report.read(org_id, replace(outcome, bookings_sent=len(delivery.rows), claim=delivery.claim))
+        if delivery.rows and not self._is_running:
+            self._is_running = True
+            yield _status(APPOINTMENTS, models.AirbyteStreamStatus.RUNNING)
         cursor_value = records.utc_text(synced_at)
         for row in delivery.rows:
             row[records.CURSOR_FIELD] = cursor_value

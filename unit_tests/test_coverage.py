@@ -21,7 +21,7 @@ from source_ravan_calcom.bookings.coverage import (
     UPGRADED,
     Claim,
 )
-from source_ravan_calcom.bookings.records import fingerprint, packed
+from source_ravan_calcom.bookings.records import old_fingerprint, packed
 from source_ravan_calcom.bookings.windows import (
     BY_STATUS,
     EVERYTHING,
@@ -656,6 +656,6 @@ def test_an_earlier_claim_is_dropped_if_bookings_contradict_it_while_coverage_is
 
 def test_an_old_state_identifies_contents_but_not_bookings():
     rows = rows_of(hours(1))
-    recalled = Recalled(Seen(packed([fingerprint(rows[0])]), is_old=True))
+    recalled = Recalled(Seen(packed([old_fingerprint(rows[0])]), is_old=True))
     assert (len(recalled.fingerprints), recalled.uids, recalled.covered) == (1, frozenset(), None)
     assert look(rows, PAST, START, recalled, MAX_LIMIT).entered == 0

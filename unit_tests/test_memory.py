@@ -13,7 +13,6 @@ from source_ravan_calcom.bookings.coverage import UPGRADED
 from source_ravan_calcom.bookings.memory import STATES_PER_SYNC, Seen, State, parsed
 from source_ravan_calcom.bookings.records import (
     FINGERPRINT_BYTES,
-    UID_BYTES,
     fingerprint,
     identity,
     packed,
@@ -30,7 +29,7 @@ OTHER = {"id": "2", "status": "cancelled"}
 
 def fingerprint_of(row):
     """A row's fingerprint as in the state: booking, then content."""
-    return uid_mark(identity(row)) + fingerprint(row)[: FINGERPRINT_BYTES - UID_BYTES]
+    return fingerprint(row, uid_mark(identity(row)))
 
 
 def compared(rows, before: Seen | None = None, past=()) -> memory.Delivery:

@@ -64,13 +64,12 @@ def compare(bookings: Bookings, before: Seen | None, statuses: Sequence[str], sy
     ``synced_at`` is when it was read, by the connector's clock; for the other arguments see :class:`windows.Reading`.
     """
     claim = coverage.claim(bookings, statuses, before)
-    contents = [records.fingerprint(row) for row in bookings.rows]
-    # The probability that a change goes unnoticed is 2 in 10^10.
-    both = [mark + content[: records.CONTENT_BYTES] for mark, content in zip(bookings.marks, contents, strict=True)]
-    comparable = contents if before and before.is_old else both
+    fingerprints = comparable = [*map(records.fingerprint, bookings.rows, bookings.marks)]
+    if before and before.is_old:
+        comparable = [*map(records.old_fingerprint, bookings.rows)]
     rows = [row for row, each in zip(bookings.rows, comparable, strict=True) if each not in bookings.seen_before]
-    settled = {each for each, key in zip(both, bookings.keys, strict=True) if key in bookings.settled}
-    rest = set(both) - settled
+    settled = {each for each, key in zip(fingerprints, bookings.keys, strict=True) if key in bookings.settled}
+    rest = set(fingerprints) - settled
     is_doubted = claim.coverage == coverage.UNKNOWN and claim.reason == coverage.FEWER
     if before and is_doubted:
         # Keep the missing bookings in the state: the next sync decides whether they are gone.

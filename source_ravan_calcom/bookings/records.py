@@ -1,7 +1,6 @@
 """A booking: the types of its columns, its times, its identity, its fingerprint. Pure.
 
-:func:`fit` converts a row to the types that the schema declares, so that every destination can load it. Columns that
-the schema does not declare stay as Ravan sent them.
+:func:`fit` converts a row to the types that the schema declares; other columns stay as Ravan sent them.
 """
 
 from __future__ import annotations
@@ -24,23 +23,20 @@ Row = dict[str, Any]
 """One appointment as Ravan sends it, or as it is delivered. Its texts are valid Unicode."""
 
 Key = str | tuple[bytes, int]
-"""The key of a row: its UID or, without one, its content and a number that tells equal rows of a response apart."""
+"""The key of a row: its UID or, without one, its content and the number of the equal rows before it."""
 
 PRIMARY_KEY = ["organization_id", "id"]
 CURSOR_FIELD = "synced_at"
 
 DEAD = ("cancelled", "rejected")
-"""The values of ``status`` that mean that a booking does not take place."""
+"""The values of ``status`` of bookings that don't take place."""
 
 UID_BYTES, CONTENT_BYTES = 2, 4  # of a fingerprint in the state
 FINGERPRINT_BYTES = UID_BYTES + CONTENT_BYTES
-FINGERPRINT, MARK = f"{FINGERPRINT_BYTES}s", f"{UID_BYTES}s{CONTENT_BYTES}x"
-"""Layouts of a fingerprint for :mod:`struct`: all of it, and the bytes of the UID alone."""
-
-_HASH_BYTES = 9  # changing it changes every hash; states of version 1 hold all 9
+FINGERPRINT, MARK = f"{FINGERPRINT_BYTES}s", f"{UID_BYTES}s{CONTENT_BYTES}x"  # layouts for struct: all, the UID alone
 
 NULLED, TRUNCATED = "NULLED", "TRUNCATED"
-"""Airbyte's names for a value that a conversion lost entirely or in part."""
+"""Airbyte's names for the loss of a value, or of a part of it."""
 
 _SORTED = orjson.OPT_SORT_KEYS
 NUL, REPLACEMENT = "\0", "\ufffd"
@@ -49,7 +45,7 @@ _MINUS = "\u2212"  # ISO 8601 prefers it to a hyphen
 _LARGEST = 2**63 - 1  # the largest integer that a destination's column holds
 _EXACT = 2**53  # below it, a floating-point number can hold every integer
 
-_FIRST_YEAR = 2  # earlier ones stand for a missing time: the year 1 is Go's zero time, the year 0 MySQL's
+_FIRST_YEAR = 2  # the year 1 is Go's zero time, the year 0 MySQL's
 _EPOCH = datetime(1970, 1, 1)
 _EPOCH_END = 4_102_444_800  # 2100 in seconds since 1970; smaller numbers are seconds, larger ones milliseconds
 _GO_ZERO = -62_135_596_800  # Go's zero time in seconds since 1970
@@ -70,19 +66,21 @@ _integer_text = re.compile(r"([+-]?\d{1,19})(?:\.0*)?", re.ASCII).fullmatch
 _epoch_text = re.compile(r"0|-?\d{9,14}(?:\.\d*)?", re.ASCII).fullmatch
 
 
-def fingerprint(row: Row) -> bytes:
-    """Hash a row to 6 bytes, regardless of the order of its fields.
+def fingerprint(row: Row, mark: bytes) -> bytes:
+    """Identify a row's booking, by its ``mark``, and its content, regardless of the order of its fields.
 
-    With 1,200 fingerprints of an organization, a changed row passes for unchanged with a probability of 4 in 10^12.
+    A changed row passes for unchanged with a probability of 2 in 10^10.
     """
-    return blake2b(orjson.dumps(row, option=_SORTED), digest_size=_HASH_BYTES).digest()[:FINGERPRINT_BYTES]
+    return mark + crc32(orjson.dumps(row, option=_SORTED)).to_bytes(CONTENT_BYTES, "big")
+
+
+def old_fingerprint(row: Row) -> bytes:
+    """The fingerprint in states of version 1 and 2: of the content alone."""
+    return blake2b(orjson.dumps(row, option=_SORTED), digest_size=9).digest()[:FINGERPRINT_BYTES]
 
 
 def identity(row: Row) -> str | None:
-    """Cal.com's booking UID, unique within an organization; a number becomes its digits.
-
-    ``None`` where it is missing: empty, zero, or neither text nor a number.
-    """
+    """Cal.com's booking UID as text; ``None`` if it is empty, zero, or neither text nor a number."""
     uid = row.get("id")
     if isinstance(uid, str):
         return uid or None
@@ -94,8 +92,7 @@ def identity(row: Row) -> str | None:
 def uid_mark(key: Key) -> bytes:
     """The part of a fingerprint that identifies the booking; the same for all rows without a UID.
 
-    With at most 1,200 rows of an organization, a new UID is taken for one seen before in 2 % of cases, so no rule may
-    depend on a single UID.
+    With 1,200 rows seen before, 2 % of new UIDs pass for one of them, so no rule may depend on a single UID.
     """
     return (crc32(key.encode()) & 0xFFFF).to_bytes(UID_BYTES, "big") if isinstance(key, str) else bytes(UID_BYTES)
 
@@ -117,7 +114,7 @@ def is_dead(row: Row) -> bool:
 
 @lru_cache(maxsize=1 << 14)  # many bookings share their start and end times
 def _documented_time(time: str) -> datetime | None:
-    """Parse a valid time in the documented format, where a fraction of a second is optional; ``None`` for any other."""
+    """Parse a valid time in the documented format; ``None`` for any other."""
     try:
         return _to_the_millisecond(time) if _documented_format(time) else None
     except ValueError:
@@ -172,8 +169,8 @@ def as_time(value: Any) -> Converted:
     """Convert a time to ISO 8601 in UTC with ``Z``, and keep nanoseconds.
 
     Accepts ISO 8601, Go's own format, and seconds or milliseconds since 1970, up to 2100. A time without an offset is
-    in UTC, as the API documents; a date is its midnight; a leap second becomes the second before. An empty text and a
-    zero time (before the year 2, or the beginning of 1970) are null without a loss.
+    in UTC, as the API documents; a leap second becomes the second before. An empty text and a zero time (before the
+    year 2, or the beginning of 1970) are null without a loss.
     """
     if isinstance(value, str):
         value = value.strip()
@@ -203,21 +200,17 @@ CONVERSIONS: Mapping[str, Callable[[Any], Converted]] = {
     "duration_minutes": as_integer,
     "status": as_text,
 }
-"""How each column that Ravan sends is converted to its type in ``schemas/appointments.json``. Nulls stay null."""
+"""How each column is converted to its type in ``schemas/appointments.json``. Nulls stay null."""
 
 _texts = itemgetter(*(column for column, conversion in CONVERSIONS.items() if conversion is as_text))
 
-
 Change = tuple[str, str]
-"""A loss in the conversion of one value: its column, and ``NULLED`` or ``TRUNCATED``."""
+"""The loss in one value: its column, and ``NULLED`` or ``TRUNCATED``."""
 
 
 def fit(row: Row, org_id: str) -> tuple[Change, ...]:
-    """Convert a row to the types of the schema, in place, and return the losses for the record's ``meta.changes``.
-
-    The organization's ID is written as in the settings, so that bookings join with ``organizations``.
-    """
-    row["organization_id"] = org_id
+    """Convert a row to the types of the schema, in place, and return the losses for the record's ``meta.changes``."""
+    row["organization_id"] = org_id  # as in the settings, so that bookings join with the organizations stream
     try:
         # Fast path: nearly every row is as documented.
         if (
@@ -244,7 +237,7 @@ def distinct(rows: Sequence[Row]) -> tuple[dict[Key, Row], dict[str, int]]:
     """Keep one row of each booking in one response.
 
     A booking with several attendees may have a row for each. The row whose JSON sorts first is kept, so the one with
-    the first ``attendee_email``: the same row in every sync, whatever the order of the response.
+    the first ``attendee_email``, whatever the order of the response.
 
     Returns:
         The rows by key, in the order of the response, and the number of different rows left out, by UID.

@@ -1,9 +1,9 @@
 """Cal.com's status filters as windows: their rows, order and caps, and reading an organization. Pure.
 
-The endpoint returns at most 200 rows and has no pages, but each of Cal.com's status filters is a window onto the
-account with its own limit and order. An account that does not fit into one unfiltered response is read through them.
+The endpoint returns at most 200 rows and has no pages, but each status filter is a window onto the account with its own
+limit and order. An account that does not fit into one unfiltered response is read through them.
 
-Cal.com's versions differ, and one ignores the filter. So each response is also evidence of the window's meaning, of its
+Versions of Cal.com differ, and one ignores the filter. So each response is also evidence of the window's meaning and
 order, of a cut, and of whether the account is still the one that was read before.
 """
 
@@ -20,21 +20,20 @@ from source_ravan_calcom.bookings.records import MARK, Key, Row, moment, uid_mar
 MAX_LIMIT = 200  # the most rows a response can hold; the endpoint turns a larger limit into 50
 LOWER_LIMIT = 100  # used where MAX_LIMIT is refused: some versions of Cal.com's API take no more
 CAPS = (50, LOWER_LIMIT, MAX_LIMIT)
-"""Row counts at which a response is cut: the endpoint's default, Cal.com's default page, and the endpoint's maximum."""
+"""Row counts at which a response is cut: the endpoint's default, Cal.com's default, and the endpoint's maximum."""
 
 SHORT, OVER = 5, 3
 """A response that was cut may hold up to ``SHORT`` rows fewer than a cap, or up to ``OVER`` rows more.
 
-Cal.com reads a page of ids and then their rows, and skips an id whose row is missing; one version returned one row
-more than its page.
+Cal.com reads a page of ids and then their rows, and skips an id whose row is missing; one version returns one more row.
 """
 
-ODD_ROWS = 2  # rows that may contradict a rule, as bookings change between Cal.com's two queries and between requests
+ODD_ROWS = 2  # rows that may contradict a rule, because bookings change between two requests
 DISTINCT_STARTS = 10  # if this many are in order, the window is sorted by start
 CLOCK_DIFFERENCE = timedelta(minutes=5)
 """The tolerance for comparing a booking's end with now, as Cal.com's clock is not the one that dates the response."""
 
-EARLIEST_YEAR = 2000  # no booking is older; an earlier time means a missing one, like the zero times of Go and Unix
+EARLIEST_YEAR = 2000  # no booking is older; the zero times of Go and Unix are
 UNFILTERED = None  # the status of a request without a filter
 
 
@@ -42,7 +41,7 @@ UNFILTERED = None  # the status of a request without a filter
 class Window:
     """One of Cal.com's status filters."""
 
-    status: str | None  # as it is requested
+    status: str | None
     over: bool | None  # whether its bookings have ended; None for either
     dead: bool | None  # whether they are cancelled or rejected; None for either
     looks_back: bool = False  # sorted by start, latest first, so that a cut hides earlier bookings and not later ones
@@ -71,7 +70,7 @@ WINDOWS: tuple[Window, ...] = (
 """The windows, in the order in which they are read.
 
 Bookings move only down this list: they are confirmed, become past, and may be cancelled at any point. So a booking that
-changes during the reading shows up again in a later window. The last version read is delivered.
+changes during the reading is read again in a later window; the last version is delivered.
 """
 
 EVERYTHING = Window(UNFILTERED, over=None, dead=None)
@@ -87,7 +86,7 @@ def in_order(statuses: Iterable[str]) -> tuple[str, ...]:
 
 
 def near_cap(rows: int, limit: int = MAX_LIMIT) -> int | None:
-    """Return the cap at which a response with this number of rows may have been cut; ``None`` if it was not cut."""
+    """Return the cap at which a response of this many rows may have been cut; ``None`` if it was not cut."""
     near = next((cap for cap in CAPS if cap - SHORT <= rows <= cap + OVER), None)
     return near or (rows if rows > limit else None)
 
@@ -96,8 +95,8 @@ def near_cap(rows: int, limit: int = MAX_LIMIT) -> int | None:
 class Covered:
     """The coverage that the state holds of an organization."""
 
-    read_at: datetime  # the API's time before the last proven reading: until then everything was seen
-    covered_from: datetime | None  # everything that starts later was delivered; None for the beginning of time
+    read_at: datetime  # by the API's clock; every booking and change until then was seen
+    covered_from: datetime | None  # every booking that starts later was delivered; None for no bound
     statuses: tuple[str, ...] = ()  # the chosen windows, to which the claim is limited
 
 
@@ -106,19 +105,19 @@ class Seen:
     """The state of one organization."""
 
     fingerprints: bytes  # of its rows except the settled ones, sorted, one after the other
-    synced_at: datetime | None = None  # when they were read; None from a state of version 1
-    covered: Covered | None = None  # the coverage that the next sync continues
+    synced_at: datetime | None = None  # when they were read
+    covered: Covered | None = None
     settled: bytes = b""  # the fingerprints of the rows in windows that look back
     gap: tuple[datetime, datetime, datetime] | None = None  # the latest gap: from, to, found at
     limit: int | None = None  # the limit that the API accepts, if MAX_LIMIT was refused
-    cap: int | None = None  # the most rows that a response holds, where it is less than the limit
-    shows_pending: bool = False  # whether `upcoming` shows pending bookings, so that `unconfirmed` adds none
+    cap: int | None = None  # the most rows that a response holds, if it is less than the limit
+    shows_pending: bool = False  # `upcoming` shows pending bookings, so `unconfirmed` adds none
     is_doubted: bool = False  # bookings were missing in the last sync; their fingerprints are kept
-    is_old: bool = False  # the fingerprints are of version 1 or 2: of contents alone, without UIDs
+    is_old: bool = False  # from version 1 or 2: fingerprints of contents alone, without UIDs
 
 
 class Recalled:
-    """The earlier state in a form to compare rows with."""
+    """The earlier state, unpacked to compare rows with."""
 
     def __init__(self, seen: Seen | None) -> None:
         rest, settled = (seen.fingerprints, seen.settled) if seen else (b"", b"")
@@ -129,7 +128,7 @@ class Recalled:
         self.covered = seen.covered if seen and has_marks else None
 
     def expects(self, row: Row) -> bool:
-        """Whether a row's booking should be in the state: it began before the last reading, within its coverage."""
+        """Whether a booking should be in the state: it began before the last reading, within its coverage."""
         covered, start = self.covered, moment(row.get("start_time"))
         if not covered or not start or covered.read_at - start < CLOCK_DIFFERENCE:
             return False
@@ -141,12 +140,12 @@ class Evidence:
     """The evidence that one response gives."""
 
     rows: int
-    doubt: str = ""  # a contradiction of the window's meaning, as a sentence's end
-    disorder: str = ""  # why its order is not proven, where it may have been cut
-    last_start: datetime | None = None  # the start of its last row, where it may have been cut
+    doubt: str = ""  # a contradiction of the window's meaning, as the end of a sentence
+    disorder: str = ""  # why its order is not proven, if it may have been cut
+    last_start: datetime | None = None  # the start of its last row, if it may have been cut
     proves_more_than_upcoming: bool = False  # a version that ignores the filter shows only upcoming bookings
     known: int = 0  # in a window that looks back: rows that are expected in the state, and are in it
-    unknown: int = 0  # expected as well, but not in it
+    unknown: int = 0  # rows that are expected in it, but are not
     entered: int = 0  # rows that earlier syncs saw in no window that looks back
 
 
@@ -204,9 +203,9 @@ class Bookings:
     rows: list[Row]  # each booking once, in its newest version, as Ravan sent it
     anonymous: int  # the number of rows without a UID
     evidence: Mapping[str | None, Evidence]  # by the status of the request
-    refused: Sequence[str]  # windows that the user did not choose and the API does not know
+    refused: Sequence[str]  # windows that the API does not know
     began: datetime  # the API's time before the first request
-    cap: int | None = None  # the most rows that a response holds, where it is known and less than the limit
+    cap: int | None = None  # the most rows that a response holds, if it is known and less than the limit
     full: tuple[str, ...] = ()  # responses that may have been cut: "unfiltered", or a window
     limit: int = MAX_LIMIT  # of the last request
     left_out: Mapping[str, int] = field(default_factory=dict)  # rows left out, by the ID they share with another
@@ -216,7 +215,7 @@ class Bookings:
     missing: int = 0  # bookings seen before that are absent, and were not pushed out of a window
     is_torn: bool = False  # the windows lack bookings of the unfiltered response, though none was cut
     settled: frozenset[Key] = frozenset()  # the rows in windows that look back
-    shows_pending: bool = False  # `upcoming` is proven to show pending bookings
+    shows_pending: bool = False
 
     @property
     def cut(self) -> dict[Window, datetime]:
@@ -228,18 +227,17 @@ class Bookings:
 class Reading:
     """Reads one organization with as few requests as possible, one after the other.
 
-    Request :attr:`next`, hand the rows to :meth:`take`, until :attr:`is_done`. It takes
+    Request :attr:`next`, and hand the rows to :meth:`take`, until :attr:`is_done`. It takes
 
-    - one request where the unfiltered response is whole and proves more than upcoming bookings;
-    - two where ``past`` must prove that;
-    - six where the unfiltered response may have been cut, or lacks bookings that were seen before;
-    - five if about as many bookings were seen before as a full response holds, as an unfiltered response would show the
-      same oldest ones for ever; four if ``unconfirmed`` is known to add nothing;
+    - one request if the unfiltered response is whole and proves more than upcoming bookings;
+    - two if ``past`` must prove that;
+    - six if the unfiltered response may have been cut, or lacks bookings that were seen before;
+    - five without it, if it would be full of the oldest bookings; four if ``unconfirmed`` is known to add nothing;
     - one for each chosen status.
 
     Args:
         statuses: The windows the user chose; empty for every booking.
-        before: The organization's state; ``None`` in a first sync and a full refresh.
+        before: The organization's state, if any.
         limit: The most rows to request: 100 where this sync knows that 200 is refused.
     """
 
@@ -264,7 +262,7 @@ class Reading:
 
     @property
     def is_done(self) -> bool:
-        """Whether no request is left."""
+        """No request is left."""
         return not self._waiting
 
     @property
@@ -274,18 +272,18 @@ class Reading:
 
     @property
     def may_refuse(self) -> bool:
-        """Whether the API may refuse the next request: one for a window that the user did not choose."""
+        """The next request is for a window that the user did not choose."""
         return not self._chosen and self.next is not UNFILTERED
 
     def lower_limit(self) -> bool:
-        """Request fewer rows from now on; ``False`` if the API has accepted the limit, or it is low already."""
+        """Request fewer rows from now on; ``False`` if the API has accepted the limit, or it is already low."""
         if self.limit <= LOWER_LIMIT or self._evidence:
             return False
         self.limit = LOWER_LIMIT
         return True
 
     def take(self, rows: list[Row], at: datetime, began: datetime) -> None:
-        """Take the rows of the response to the request for :attr:`next`, which ``began`` and ended ``at``."""
+        """Take the rows of the request for :attr:`next`, which ``began`` and ended ``at`` these times."""
         status = self._waiting.pop(0)
         self._began = self._began or began
         found, left_out = records.distinct(rows)
@@ -307,7 +305,7 @@ class Reading:
 
     def bookings(self) -> Bookings:
         """The result, once the reading is done."""
-        assert self._began, "the last request without any response is never refused without failing the organization"
+        assert self._began, "a response was taken"
         full = self._full()
         cap = self._lower_cap(full)
         return Bookings(
@@ -337,7 +335,7 @@ class Reading:
         if not self._reads_windows:
             self._plan_more(status)
         elif status == UPCOMING and UNCONFIRMED not in tried and not self._shows_pending():
-            # It may add bookings after all. It must be read first, as a booking moves to a later window once confirmed.
+            # `unconfirmed` may add bookings after all. Read it first: a confirmed booking moves to a later window.
             self._waiting = [window.status for window in WINDOWS]
         self._plan_the_end()
 
@@ -353,13 +351,12 @@ class Reading:
         """End with an unfiltered request if its response is needed to judge the windows."""
         if self._waiting or self._chosen or UNFILTERED in self._evidence:
             return
-        # An unfiltered response shows whether a cap lower than the limit is in force.
+        # An unfiltered response shows whether there is a cap below the limit.
         if self._refused or self._missing() > ODD_ROWS or self._lower_cap(self._full()) not in (None, self._cap):
             self._waiting = [UNFILTERED]
 
     def _shows_pending(self) -> bool:
-        """Whether ``unconfirmed`` adds nothing: ``upcoming`` shows a pending booking, it and ``recurring`` are surely
-        uncut, and the bookings of ``unconfirmed``, if it was read, are in other windows."""
+        """Whether ``unconfirmed`` is proven to add no booking."""
         if not self._has_pending:
             return False
         whole = (self._evidence.get(status) for status in (RECURRING, UPCOMING))
@@ -371,18 +368,16 @@ class Reading:
         return {key for window in windows for key in self._keys.get(window.status, ())}
 
     def _full(self) -> list[str | None]:
-        """The statuses of responses that may have been cut.
-
-        All responses have the same cap, so a larger response proves that a smaller one was not cut.
-        """
+        """The statuses of responses that may have been cut."""
         if self._is_whole():
             return []
+        # All responses have the same cap, so a larger response proves that a smaller one was not cut.
         most = max((each.rows for each in self._evidence.values()), default=0)
         caps = {status: near_cap(each.rows, self.limit) for status, each in self._evidence.items()}
         return [status for status, cap in caps.items() if cap and most <= cap + OVER]
 
     def _is_whole(self) -> bool:
-        """Whether the unfiltered response is complete, although its number of rows suggests a cut.
+        """Whether the windows show that the unfiltered response is whole, although its number of rows suggests a cut.
 
         A cut would hide the latest bookings, and those come first in ``past`` and ``cancelled``.
         """
@@ -392,15 +387,12 @@ class Reading:
         return {UPCOMING, PAST, CANCELLED} <= self._evidence.keys() and self._rows.keys() == self._keys[UNFILTERED]
 
     def _lower_cap(self, full: Iterable[str | None]) -> int | None:
-        """The cap of the responses that may have been cut, if it is less than the limit."""
+        """The cap of these responses, if it is below the limit."""
         caps = (near_cap(self._evidence[status].rows, self.limit) for status in full)
         return max((cap for cap in caps if cap and cap < self.limit), default=None)
 
     def _missing(self) -> int:
-        """Count the missing bookings among those seen before.
-
-        Bookings are never deleted. A settled one leaves a window only if it is cut and another one enters.
-        """
+        """Count the bookings that were seen before and are missing. Bookings are never deleted."""
         recalled = self._recalled
         if self._chosen or not recalled.uids:
             return 0
@@ -408,6 +400,7 @@ class Reading:
         cut = [status for status in self._full() if status is not UNFILTERED]
         if not cut:
             return len(recalled.uids - shown)
+        # A settled booking leaves a full window only if another booking enters it.
         entered = sum(self._evidence[status].entered for status in cut)
         return max(0, len(recalled.settled - shown) - entered)
 
