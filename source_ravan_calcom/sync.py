@@ -1,7 +1,6 @@
 """One ``read``, from the first request to the last state.
 
-Workers send the requests. Everything else happens in one thread, the generator that :meth:`Sync.read` returns, so the
-order of its lines is the order of what is printed.
+Workers send the requests. Everything else happens in one thread, the generator that :meth:`Sync.read` returns.
 """
 
 from __future__ import annotations
@@ -37,10 +36,10 @@ SCHEMAS = Path(__file__).with_name("schemas")
 STATE_BYTES = 8_000_000  # near the platform's limit of 10 MiB for all states of a connection
 
 LIMIT_REFUSALS = (failures.INVALID_REQUEST, failures.REQUEST_REFUSED, failures.CALCOM_FAILED, failures.SERVER_FAILED)
-"""The kinds of failure with which some versions of the API refuse a limit above 100; the HTTP status is 400."""
+"""With these kinds of failure, and HTTP 400, some versions of the API refuse a limit above 100."""
 
 WINDOW_FAILURES = (failures.NOT_FOUND, failures.REQUEST_REFUSED, failures.CALCOM_FAILED)
-"""The kinds of failure, besides INVALID_REQUEST, with which the API may reject a window that it does not know."""
+"""With these kinds of failure, besides INVALID_REQUEST, the API may reject a window that it does not know."""
 
 
 def catalog() -> list[models.AirbyteStream]:
@@ -63,11 +62,11 @@ def catalog() -> list[models.AirbyteStream]:
 class Organization(workers.Task):
     """One organization: the unit of work, failure and state."""
 
-    reading: Reading | None = None  # its progress; a retry continues from here
-    warnings: list[str] = field(default_factory=list)  # oddities of its responses, as sentences
+    reading: Reading | None = None  # a retry continues it
+    warnings: list[str] = field(default_factory=list)
 
     def restart(self) -> None:
-        """Start over with a new reading after an attempt was given up: its thread may still change the old reading."""
+        """Also start a new reading, because the attempt that was given up may still change the old one."""
         super().restart()
         self.reading, self.warnings = None, []
 
@@ -102,13 +101,9 @@ class Sync:
         )
 
     def read(self) -> Iterator[models.AirbyteMessage]:
-        """Yield the messages of every selected stream.
-
-        Raises:
-            AirbyteTracedException: After all of them, if the sync failed.
-        """
+        """Yield the messages of every selected stream, then raise an AirbyteTracedException if the sync failed."""
         yield _status(self._first, models.AirbyteStreamStatus.STARTED)
-        # Made one by one, and dropped when done, since each holds the rows that were read.
+        # Made one by one, and dropped when done, because each holds the rows that were read.
         organizations = (Organization(org_id) for org_id in self._config.org_ids)
         for event in self._pool.events(organizations, self._read, self._client):
             yield from self._handle(event)
@@ -123,7 +118,7 @@ class Sync:
 
     def _read(self, organization: Organization) -> Bookings:
         """Read an organization's windows. Runs in a worker."""
-        # A worker that was given up keeps its own of these.
+        # A worker that was given up goes on using these after `restart` has replaced them.
         call, reading, warnings = organization.call, organization.reading, organization.warnings
         if reading is None:
             before = self._state.of(organization.org_id)
@@ -140,17 +135,14 @@ class Sync:
         return reading.bookings()
 
     def _leaves_out(self, call: client.Call, reading: Reading, failure: failures.OrganizationFailure) -> bool:
-        """Leave out a window that this version of the API doesn't know, and return whether to go on.
-
-        An outage would fail an unfiltered request as well, so a window that fails through all retries beside an
-        unfiltered request that succeeds is unknown.
-        """
+        """Leave out a window that this version of the API doesn't know, and return whether to go on."""
         if not reading.may_refuse:
             return False
         if failure.kind in WINDOW_FAILURES:
             may_retry = failure.kind.is_retryable and call.failures < workers.READ.most
             if may_retry and reading.next not in self._unknown_windows:
                 return False
+            # An outage would fail an unfiltered request as well.
             self._client.get(call, None, reading.limit)
             self._unknown_windows.add(reading.next)
         elif failure.kind is not failures.INVALID_REQUEST:
@@ -179,7 +171,7 @@ class Sync:
         return []
 
     def _delivered(self, organization: Organization, bookings: Bookings) -> Iterator[models.AirbyteMessage]:
-        """The records of an organization that was read, then a state if one is due."""
+        """The records of an organization, then a state if one is due."""
         org_id = organization.org_id
         if bookings.limit < self._limit:
             self._limit = bookings.limit
@@ -238,7 +230,7 @@ class Sync:
     def _warn(
         self, organization: Organization, bookings: Bookings, changes: Mapping[int, Iterable[records.Change]]
     ) -> None:
-        """Log the oddities of an organization; ``changes`` has what :func:`records.fit` returned, by the row's id."""
+        """Log what is odd about an organization's rows; ``changes`` has what was lost in each, by its ``id()``."""
         sentences, rows, left_out = organization.warnings, len(bookings.rows), bookings.left_out
         if count := bookings.anonymous:
             sentences.append(f"{count} rows have no id. They are delivered, but can't be told apart by primary key.")
@@ -266,7 +258,7 @@ class Sync:
             )
 
     def _recall(self, state: Mapping[str, Mapping[str, Any]]) -> tuple[Mapping[str, memory.Seen], dict[str, datetime]]:
-        """Return each organization's :class:`Seen`, and when each was last read, from the saved states."""
+        """What each organization's saved state holds, and when each was last read."""
         saved = {name: each for name, each in state.items() if NO_CURSOR_STATE_KEY not in each}
         seen: Mapping[str, memory.Seen] = {}
         try:
@@ -275,7 +267,7 @@ class Sync:
             warn_not_understood(self._logger, str(error))
         last_reads = memory.last_reads(saved.get(ORGANIZATIONS, {}))
         for org_id, each in seen.items():
-            if each.synced_at:  # the later time counts: a stream that was deselected for a while has an old state
+            if each.synced_at:  # the later time counts: one stream may have been deselected for a while
                 last_reads[org_id] = max(each.synced_at, last_reads.get(org_id, each.synced_at))
         return seen, {org_id: last_reads[org_id] for org_id in self._config.org_ids if org_id in last_reads}
 
@@ -301,14 +293,11 @@ def warn_not_understood(logger: logging.Logger, problem: str) -> None:
 
 
 def _overwrites(stream: models.ConfiguredAirbyteStream) -> bool:
-    """Whether the destination replaces its table with the records of this sync.
-
-    A refresh that removes earlier records raises the least generation that is kept to the current one. PyAirbyte sends
-    both in every catalog, and merges the records of an incremental sync; the platform offers no incremental sync that
-    overwrites.
-    """
+    """Whether the destination replaces its table with the records of this sync."""
     if stream.destination_sync_mode is models.DestinationSyncMode.overwrite:
+        # PyAirbyte asks to overwrite in every catalog, but merges the records of an incremental sync.
         return stream.sync_mode is models.SyncMode.full_refresh
+    # A refresh that removes earlier records keeps only the current generation.
     return bool(stream.minimum_generation_id) and stream.minimum_generation_id == stream.generation_id
 
 

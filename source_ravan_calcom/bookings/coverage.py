@@ -1,14 +1,13 @@
 """Coverage: the time span in which all bookings were delivered, and its gaps. Pure.
 
-A window that was cut hides the bookings beyond its last row. ``back`` is the latest start of such a last row in the
-windows that look back (past, cancelled), ``ahead`` the earliest in those that look ahead. Bookings that start strictly
-between the two are visible; strictly, because Cal.com breaks ties in no fixed order.
+A window that was cut hides the bookings beyond its last row. In the cut windows that look back (past, cancelled),
+``back`` is the latest start of a last row; in those that look ahead, ``ahead`` is the earliest. Bookings that start
+strictly between the two are visible; strictly, because Cal.com breaks ties in no fixed order.
 
-An earlier sync saw everything up to the time it began. If ``back`` is no later than that time, no later change was
-missed, and the earlier coverage continues. Otherwise there is a gap up to ``back``, and coverage begins anew.
+An earlier sync saw everything up to the time it began. If ``back`` is not after that time, no change since then was
+missed, and the earlier coverage continues. Otherwise there is a gap up to ``back``, and coverage restarts.
 
-Coverage continues only if the bookings of the last sync are still there and the rows prove each window's meaning and
-order.
+Coverage continues only if the earlier bookings are still there, and the rows prove each window's meaning and order.
 """
 
 from __future__ import annotations
@@ -40,8 +39,8 @@ _AT_PRESENT = frozenset({UPCOMING, windows.RECURRING})  # show all ongoing booki
 class Claim:
     """The coverage of one organization after one sync, as of the moment its reading began.
 
-    Every booking that starts after ``covered_from`` and before ``covered_until`` has been delivered with its status,
-    which is taken as final once a sync has read the booking after its start.
+    Every booking that starts after ``covered_from`` and before ``covered_until`` has been delivered with its status.
+    Once a booking has started and a sync has read it, its status is taken as final.
     """
 
     coverage: str  # COMPLETE, PARTIAL, FILTERED (limited to the chosen windows) or UNKNOWN
@@ -49,10 +48,10 @@ class Claim:
     covered_until: datetime | None = None
     gap: tuple[datetime, datetime] | None = None  # opened in this sync: from, to
     causes: tuple[str, ...] = ()  # the cut windows that no longer reach back to the last sync
-    doubts: tuple[str, ...] = ()  # contradictions and refused windows; empty if the rows merely prove too little
+    doubts: tuple[str, ...] = ()  # contradictions and refused windows
     kept: Covered | None = None  # the coverage that the next sync continues
-    is_first: bool = False  # whether coverage begins with this sync
-    reason: str = ""  # one of the above, where coverage begins anew or is unknown
+    is_first: bool = False  # coverage begins with this sync
+    reason: str = ""  # why coverage restarts or is unknown: one of the above
 
 
 def claim(bookings: Bookings, statuses: Sequence[str], before: Seen | None) -> Claim:
@@ -62,7 +61,7 @@ def claim(bookings: Bookings, statuses: Sequence[str], before: Seen | None) -> C
     doubts = _doubts(bookings)
     if doubts or not _is_honoured(bookings.evidence):
         unknown = sum(each.unknown for each in bookings.evidence.values())
-        is_other = max(unknown, bookings.missing) > ODD_ROWS  # the new state hides this from the next sync
+        is_other = max(unknown, bookings.missing) > ODD_ROWS  # the next sync could not see this
         return Claim(UNKNOWN, doubts=doubts, kept=None if is_other else covered)
     if before and bookings.missing > ODD_ROWS:
         if not before.is_doubted:
@@ -101,7 +100,7 @@ def _history(before: Seen | None, chosen: tuple[str, ...], began: datetime) -> t
 
 
 def _doubts(bookings: Bookings) -> tuple[str, ...]:
-    """The contradictions of the windows' meaning or order, and the windows that were refused."""
+    """Contradictions of a window's meaning or order, and windows that were refused."""
     evidence, full = bookings.evidence, [status for status in bookings.full if status in windows.BY_STATUS]
     doubts = [f"{status}: {each.doubt}" for status, each in evidence.items() if each.doubt]
     doubts += [f"{status}: {evidence[status].disorder}" for status in full if evidence[status].disorder]
@@ -120,12 +119,12 @@ def _is_honoured(evidence: Mapping[str | None, Evidence]) -> bool:
 
 
 def _start(bookings: Bookings, covered: Covered | None, reason: str) -> Claim:
-    """The start of coverage, and the gap: at the last row of the windows, or at the start of earlier coverage."""
+    """A claim with the start of coverage, and the gap if one opened."""
     back = max((start for window, start in bookings.cut.items() if window.looks_back), default=None)
     if covered is None:
         return Claim("", back, is_first=True, reason=reason)
     if back is None:
-        # No window was cut. The earlier bound stays only if bookings that were seen before are missing.
+        # No window was cut. Still, bookings that were seen before may be missing.
         return Claim("", covered.covered_from if bookings.missing else None)
     if covered.covered_from and back <= covered.covered_from:
         return Claim("", back)
@@ -136,12 +135,12 @@ def _start(bookings: Bookings, covered: Covered | None, reason: str) -> Claim:
 
 
 def _strangeness(evidence: Mapping[str | None, Evidence]) -> str:
-    """The reason why past bookings suggest another account; empty if they do not."""
+    """Why past bookings suggest another account; empty if they do not."""
     if sum(each.known for each in evidence.values()) <= ODD_ROWS:
         return EXCHANGED
     return OLDER if sum(each.unknown for each in evidence.values()) > ODD_ROWS else ""
 
 
 def _settled(began: datetime, ahead: datetime | None) -> datetime:
-    """The time up to which everything was seen: when the reading began, or a forward window's earlier cut."""
+    """The time up to which everything was seen: when the reading began or, if earlier, the cut ahead."""
     return began if ahead is None or ahead > began else max(ahead, _DAWN) - timedelta(milliseconds=1)

@@ -1,8 +1,8 @@
 """The state of earlier syncs, and the rows that are new compared with it. Pure.
 
 No field of the API says when a booking changed. So the state of ``appointments`` holds the fingerprint of every row of
-each organization's last sync; a row with another fingerprint is new or changed. A row that left the windows is
-forgotten and sent again if it comes back, which is harmless when records are merged by primary key.
+each organization's last sync; a row with another fingerprint is new or changed. A row that left the windows is sent
+again if it comes back.
 
 State of ``appointments``::
 
@@ -19,8 +19,8 @@ State of ``organizations``::
 
     {"version": 1, "organizations": {"<org_id>": "<synced_at of its bookings>"}}
 
-Versions 1 and 2 hold fingerprints of contents alone: unchanged rows are not sent again, but coverage begins anew.
-Until such an organization is read again, its entry keeps them and holds ``"version": 2``.
+Versions 1 and 2 hold fingerprints of contents alone: unchanged rows are not sent again, but coverage restarts. Until
+such an organization is read again, its entry keeps them and holds ``"version": 2``.
 """
 
 from __future__ import annotations
@@ -34,17 +34,16 @@ from typing import Any
 from source_ravan_calcom.bookings import coverage, records
 from source_ravan_calcom.bookings.coverage import Claim
 from source_ravan_calcom.bookings.records import Row, moment, packed, unpacked, utc_text
-from source_ravan_calcom.bookings.windows import MAX_LIMIT, Bookings, Covered, Seen
+from source_ravan_calcom.bookings.windows import BY_STATUS, CAPS, MAX_LIMIT, Bookings, Covered, Seen
 
 __all__ = ["Delivery", "Seen", "State", "compare", "last_reads", "later_than", "organizations_state", "parsed"]
 
-STATE_VERSION = 3  # raise it with any change to the fingerprints or the format of the state
-OF_CONTENTS = 2  # the last version whose fingerprints are of contents alone
+STATE_VERSION = 3  # raise it with any change to the fingerprints or the format
+OF_CONTENTS = 2
 OLDEST, _OLDEST_BYTES, _OLDEST_LAYOUT = 1, 9, "6s3x"  # a fingerprint of version 2, and three bytes more
 ORGANIZATIONS_STATE_VERSION = 1
 
-STATES_PER_SYNC = 10
-"""The approximate number of states in a sync with new rows in every organization; each state holds them all."""
+STATES_PER_SYNC = 10  # at most, before the last one; each holds all organizations
 
 _LAST = datetime.max.replace(tzinfo=timezone.utc) - timedelta(milliseconds=1)  # a millisecond fits after it
 
@@ -61,7 +60,7 @@ class Delivery:
 def compare(bookings: Bookings, before: Seen | None, statuses: Sequence[str], synced_at: datetime) -> Delivery:
     """Compare an organization's ``bookings``, fit for the schema, with its state ``before``.
 
-    ``synced_at`` is when it was read, by the connector's clock; for the other arguments see :class:`windows.Reading`.
+    ``synced_at`` is when it was read, by the connector's clock; ``statuses`` are the windows the user chose.
     """
     claim = coverage.claim(bookings, statuses, before)
     fingerprints = comparable = [*map(records.fingerprint, bookings.rows, bookings.marks)]
@@ -72,7 +71,7 @@ def compare(bookings: Bookings, before: Seen | None, statuses: Sequence[str], sy
     rest = set(fingerprints) - settled
     is_doubted = claim.coverage == coverage.UNKNOWN and claim.reason == coverage.FEWER
     if before and is_doubted:
-        # Keep the missing bookings in the state: the next sync decides whether they are gone.
+        # The next sync decides whether the missing bookings are gone.
         shown = set(bookings.marks)
         rest |= {each for each in unpacked(before.fingerprints) if each[: records.UID_BYTES] not in shown}
         settled |= {each for each in unpacked(before.settled) if each[: records.UID_BYTES] not in shown}
@@ -104,13 +103,13 @@ class State:
         return self._seen.get(org_id)
 
     def keep(self, org_id: str, seen: Seen, *, delivered: bool) -> None:
-        """Keep the state of an organization whose new rows, if ``delivered``, were all printed."""
+        """Keep the state of an organization; ``delivered`` if it had new rows, which were all printed."""
         self._seen[org_id] = seen
         self._is_due = True
         self._delivered += delivered
 
     def due(self, *, at_end: bool = False) -> dict[str, Any] | None:
-        """The state to print now, or ``None``; at the end, if it changed since it was last printed."""
+        """The state to print now, if any; at the end, if it changed since it was last printed."""
         if not (self._is_due if at_end else self._delivered >= self._every):
             return None
         self._is_due, self._delivered = False, 0
@@ -119,7 +118,7 @@ class State:
 
 
 def parsed(stream_state: Mapping[str, Any]) -> Mapping[str, Seen]:
-    """Parse the saved state of ``appointments``; each organization's part by its ID.
+    """Parse the saved state of ``appointments``, by organization.
 
     Raises:
         ValueError: It is not a state of this connector, or is damaged; the message gives the reason.
@@ -144,7 +143,7 @@ def parsed(stream_state: Mapping[str, Any]) -> Mapping[str, Seen]:
 
 
 def last_reads(stream_state: Mapping[str, Any]) -> dict[str, datetime]:
-    """Parse the saved state of ``organizations``: when each was read last. Invalid entries are left out."""
+    """Parse the saved state of ``organizations``. Invalid entries are left out."""
     version, entries = stream_state.get("version"), stream_state.get("organizations")
     if version != ORGANIZATIONS_STATE_VERSION or not isinstance(entries, Mapping):
         return {}
@@ -187,8 +186,8 @@ def _decoded(entry: Any, version: Any) -> Seen:
 
 
 def _covered(entry: Mapping[str, Any]) -> Covered:
-    statuses, covered_from = entry.get("statuses", []), entry["covered_from"]
-    if not all(isinstance(status, str) for status in statuses):
+    covered_from, statuses = entry["covered_from"], entry.get("statuses", ())
+    if not BY_STATUS.keys() >= {*statuses}:
         raise ValueError
     return Covered(_point(entry["read_at"]), None if covered_from is None else _point(covered_from), tuple(statuses))
 
@@ -204,10 +203,8 @@ def _bytes(text: Any, size: int = records.FINGERPRINT_BYTES) -> bytes:
     return fingerprints
 
 
-def _count(number: Any) -> int:
-    if type(number) is not int or not 0 < number <= MAX_LIMIT:
-        raise ValueError
-    return number
+def _cap(number: Any) -> int:
+    return CAPS[CAPS.index(number)]  # or a ValueError
 
 
 def _point(text: Any) -> datetime:
@@ -227,9 +224,9 @@ _FIELDS: tuple[tuple[str, str, Callable[[Any], Any], Callable[[Any], Any]], ...]
     ("settled", "settled", _base64, _bytes),
     ("synced_at", "synced_at", utc_text, _point),
     ("gap", "gap", lambda gap: [utc_text(at) for at in gap], _gap),
-    ("limit", "limit", int, _count),
-    ("cap", "cap", int, _count),
+    ("limit", "limit", int, _cap),
+    ("cap", "cap", int, _cap),
     ("shows_pending", "shows_pending", bool, bool),
     ("doubted", "is_doubted", bool, bool),
 )
-"""Name in the state, field of :class:`Seen`, and how it is written and read."""
+"""Name in the state, field of :class:`Seen`, and its writer and reader."""
