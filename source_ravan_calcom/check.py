@@ -33,7 +33,7 @@ class Probe(Task):
 
 
 def check(config: Config, logger: logging.Logger) -> AirbyteConnectionStatus:
-    """Check a connection. ``logger`` gets every organization that can't be read, even if the check passes."""
+    """Check a connection, and log every organization that can't be read, even if the check passes."""
     until = monotonic() + SECONDS
     pool: WorkerPool[Probe] = WorkerPool(config.num_workers, workers.CHECK, until)
     ravan = Client(config, client.CHECK, pool.notify, until)
@@ -78,7 +78,8 @@ def _judged(outcomes: Outcomes, config: Config, logger: logging.Logger) -> Airby
             f"{not_attempted} of {len(config.org_ids)} organizations were not checked, because the check was stopped "
             f"or had used up its {SECONDS} seconds. A sync reads them all."
         )
-    # A failed check prevents the next sync, so it passes temporary failures, and skipped ones unless they concern all.
+    # A failed check prevents the next sync. So it passes despite temporary failures, and despite skipped ones if
+    # another organization can be read.
     lasting = [failure for failure in failed if failure.kind.failure_type != failures.TRANSIENT]
     if read and stopped_by not in lasting and (config.skips or not lasting):
         return AirbyteConnectionStatus(status=Status.SUCCEEDED)

@@ -25,7 +25,7 @@ NOT_FILTERS = ("accepted", "pending", "rejected", "awaiting_host")  # values of 
 
 _API_URL = re.compile(r"(https?)://([\w.-]+|\[[\da-f:.]+])(:\d{1,5})?(/[^\s?#]*)?", re.IGNORECASE)
 _BEARER = re.compile(r"\ABearer(?:\s+|\Z)", re.IGNORECASE)
-_TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")  # RFC 6750; log encoders leave them alone, so it is always masked
+_TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")  # RFC 6750; none is escaped in a log line, so the CDK can mask it
 # Lists of IDs are pasted from sheets, JSON and mails, with invisible spaces, quotes and brackets.
 _SEPARATORS = re.compile(r"[\s,;\u200b\u2060\ufeff]+")
 _WRAPPING = "\"'`“”„‘’‚«»‹›[](){}<>"  # noqa: RUF001
@@ -35,7 +35,7 @@ _CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]
 
 
 class InvalidConfig(ValueError):
-    """Settings or a file that can't be used; the text is complete sentences for a person, without secret values."""
+    """Settings or a file that can't be used. The text is sentences for a person, without secret values."""
 
 
 @cache
@@ -46,7 +46,7 @@ def connection_specification() -> Mapping[str, Any]:
 
 
 def label(name: str) -> str:
-    """Return a setting's title and key, as sentences name it: ``Organization IDs (org_ids)``."""
+    """Return a setting's title and key: ``Organization IDs (org_ids)``."""
     return f"{connection_specification()['properties'][name]['title']} ({name})"
 
 
@@ -56,7 +56,7 @@ def in_words(at: datetime) -> str:
 
 
 def one_line(text: str, length: int) -> str:
-    """Put foreign text on one line, without control characters, cut to ``length`` characters."""
+    """Put foreign text on one line of at most ``length`` characters."""
     line = " ".join(_CONTROL_CHARACTERS.sub(" ", text).split())
     return line if len(line) <= length else line[: length - 1] + "…"
 
@@ -77,7 +77,7 @@ class Config:
 
     @classmethod
     def parse(cls, settings: Mapping[str, Any]) -> Config:
-        """Validate and normalise the user's settings, or raise InvalidConfig with a sentence for each problem."""
+        """Validate and normalise the settings, or raise InvalidConfig with a sentence for each problem."""
         if not isinstance(settings, Mapping):
             raise InvalidConfig("The settings must be a JSON object: names and values in curly brackets.")
         specification = connection_specification()
@@ -101,7 +101,7 @@ class Config:
         return cls(**values, token_expires_at=expires, cautions=(*cautions, *_expiry(expires)))
 
     def as_settings(self) -> dict[str, Any]:
-        """Return the settings that were parsed, normalised, without those that are empty."""
+        """Return the settings, normalised, without those that are empty."""
         values = {name: getattr(self, name) for name in connection_specification()["properties"]}
         return {name: [*value] if isinstance(value, tuple) else value for name, value in values.items() if value}
 
@@ -117,12 +117,12 @@ class Config:
 
     @property
     def skips(self) -> bool:
-        """Whether an organization that can't be read is skipped instead of failing the sync."""
+        """Whether an organization that can't be read is skipped."""
         return self.failing_organizations == SKIP
 
 
 def token_expiry(token: str) -> datetime | None:
-    """Return when a token expires, or ``None`` if it does not say. An ``exp`` of 0 means never, as in Go."""
+    """Return when a token expires, if it says. An ``exp`` of 0 means never, as in Go."""
     try:
         payload = token.split(".")[1]
         ends = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))["exp"]
@@ -150,7 +150,7 @@ def _unknown(settings: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _typed(subject: str, value: Any, field: Mapping[str, Any]) -> Any:
-    """Check a value against its part of the spec. ``subject`` names it in sentences."""
+    """Check a value against its part of the spec; ``subject`` names it."""
     if field["type"] == "array":
         if not isinstance(value, list):
             raise InvalidConfig(f"{subject} must be a list.")

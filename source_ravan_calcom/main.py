@@ -54,7 +54,7 @@ def main(arguments: list[str]) -> int:
     if arguments[:1] == ["--version"]:
         print(f"{NAME} {version('airbyte-source-ravan-calcom')}")  # noqa: T201
         return 0
-    if not arguments or {"-h", "--help"} & {*arguments}:  # also of a verb: the CDK's lists low-code options
+    if not arguments or {"-h", "--help"} & {*arguments}:  # also after a verb: the CDK's help lists low-code options
         print(HELP, end="", file=sys.stdout if arguments else sys.stderr)
         return 0 if arguments else USAGE_ERROR
     # These imports take seconds; the signal handlers are installed before them.
@@ -63,11 +63,11 @@ def main(arguments: list[str]) -> int:
 
     from source_ravan_calcom.source import SourceRavanCalcom  # noqa: PLC0415
 
-    # A log line that can't be printed is not worth a stack trace: the next message fails as well, and ends the process.
+    # Print no stack trace for a log line that can't be printed: the next message fails as well, and ends the process.
     logging.raiseExceptions = False
-    # Hide the line of the CDK's memory monitor that would come first in every verb; its warnings stay.
+    # Hide the first line of the CDK's memory monitor, but not its warnings.
     logging.getLogger("airbyte").addFilter(lambda line: line.module != "memory_monitor" or line.levelno > logging.INFO)
-    # Imported objects live until the end: exclude them from garbage collection.
+    # Exclude imported objects from garbage collection.
     gc.freeze()
     try:
         launch(SourceRavanCalcom(), arguments)
@@ -88,5 +88,5 @@ def main(arguments: list[str]) -> int:
 
 
 def _leave(number: int, frame: Any = None) -> NoReturn:
-    """End at once. An exception instead could interrupt any line, and the exit could then block on a stalled reader."""
+    """End at once. An exception could interrupt any line, and the exit could then block on a stalled reader."""
     os._exit(128 + number)

@@ -21,14 +21,10 @@ from source_ravan_calcom.ravan import failures
 from source_ravan_calcom.ravan.failures import OrganizationFailure
 from source_ravan_calcom.ravan.throttle import Paused, Resumed
 
-READ, FAILED, NOT_ATTEMPTED = "read", "failed", "not_asked"
-"""The values of ``organizations.outcome``."""
-
-SAME_FAILURE = 3
-"""The number of organizations that must fail in the same way, before any request succeeds, to stop the sync."""
-
+READ, FAILED, NOT_ATTEMPTED = "read", "failed", "not_asked"  # values of the column outcome
+SAME_FAILURE = 3  # so many organizations must fail in the same way, before any request succeeds, to stop the sync
 PROGRESS_SECONDS = 30  # between two lines that say how far a sync is
-ITEMS = 20  # organizations that a message lists one by one; the organizations stream and the log name them all
+ITEMS = 20  # organizations that a message lists one by one
 NAMES = 10  # organizations that a sentence names
 
 
@@ -42,29 +38,29 @@ class Outcome:
     requests: int = 0
     bookings_read: int | None = None  # None if it was not read
     bookings_sent: int | None = None
-    claim: Claim | None = None  # None if nothing was delivered
+    claim: Claim | None = None
     full_windows: tuple[str, ...] = ()  # the requests whose responses may have been cut
 
 
 class Outcomes:
     """The outcome of each organization, recorded once.
 
-    A failure that concerns all organizations, as a refused token does, stops the sync only after several
-    organizations report it and before any request succeeded. Otherwise it is the organization's own, and is logged.
+    A failure that may concern all organizations, such as a refused token, is suspended. If several organizations have
+    it before any request succeeds, it stops the sync; else each counts as its organization's own.
     """
 
     def __init__(
         self, org_ids: Sequence[str], has_succeeded: Callable[[], bool], log: Callable[[OrganizationFailure], None]
     ) -> None:
         self.org_ids = org_ids
-        self.by_org: dict[str, Outcome] = {}  # those that are recorded
+        self.by_org: dict[str, Outcome] = {}
         self.stopped_by: OrganizationFailure | None = None
         self._has_succeeded = has_succeeded
         self._log = log
-        self._suspended: dict[str, OrganizationFailure] = {}  # those that may concern all organizations
+        self._suspended: dict[str, OrganizationFailure] = {}
 
     def __getitem__(self, org_id: str) -> Outcome:
-        """The outcome of an organization; ``not_asked`` if none was recorded."""
+        """The outcome of an organization; not attempted if none was recorded."""
         return self.by_org.get(org_id) or Outcome(NOT_ATTEMPTED, datetime.now(timezone.utc), self.stopped_by)
 
     @property
@@ -82,11 +78,11 @@ class Outcomes:
         self.settle()
 
     def fail(self, org_id: str, failure: OrganizationFailure | None, requests: int) -> None:
-        """Record an organization that failed for good or, without a ``failure``, was not read as the sync stopped."""
+        """Record an organization that failed for good or, without a ``failure``, was not attempted."""
         if failure is None:
             self.by_org[org_id] = Outcome(NOT_ATTEMPTED, datetime.now(timezone.utc), self.stopped_by, requests)
             return
-        # The traceback's frames would keep the rows alive.
+        # A traceback would keep the rows in memory.
         failure.__context__ = failure.__cause__ = None
         failure.with_traceback(None)
         self.by_org[org_id] = Outcome(FAILED, datetime.now(timezone.utc), failure, requests)
@@ -104,7 +100,7 @@ class Outcomes:
             self.stopped_by = self.stopped_by or failure
 
     def settle(self) -> None:
-        """Count each failure that might have concerned all organizations as its own organization's."""
+        """Count each suspended failure as its organization's own."""
         for org_id, failure in self._suspended.items():
             assert failure.kind.alone
             own = OrganizationFailure(failure.kind.alone, failure.facts)
@@ -114,11 +110,11 @@ class Outcomes:
 
 
 class Report:
-    """Logs one sync, and words the error that closes it, which is that of ``stream``.
+    """Logs one sync, and words the error that closes it; the error names ``stream``.
 
     Args:
         overwrites: The destination replaces its table with this sync's records, so nothing can be skipped.
-        forgets: Nothing of earlier syncs is remembered: a full refresh.
+        forgets: Earlier syncs are forgotten: a full refresh.
     """
 
     def __init__(
@@ -156,7 +152,7 @@ class Report:
         self._logger.info(f"Done: {self._totals()}.")
 
     def closing_error(self) -> AirbyteTracedException | None:
-        """Return the error that ends a failed sync, else ``None``. Only one, as Airbyte shows only the first."""
+        """Return the error that ends a failed sync. Only one, because Airbyte shows only the first."""
         outcomes = self.outcomes
         if stopped_by := outcomes.stopped_by:
             message, internal = str(stopped_by), stopped_by.internal_message
@@ -187,7 +183,7 @@ class Report:
             self._logger.info(f"Stack trace of the unexpected error: {failure.stack_trace}")
 
     def _log_claim(self, org_id: str, claim: Claim) -> None:
-        """Log what a person should know of a claim; of most kinds only the first few."""
+        """Log a claim that a person should know of; of most kinds, only the first few."""
         level = logging.WARNING
         if claim.doubts:
             rest = "Coverage of {} more organizations is unknown, see coverage in the organizations stream."
@@ -258,10 +254,7 @@ SKIP_REMEDY = f"To sync the others meanwhile, set {label('failing_organizations'
 
 
 def summary(outcomes: Outcomes, remedy: str, where: str) -> str:
-    """Word the failures of a verb, at least one, so that they read well in one paragraph.
-
-    ``remedy``, if any, is a sentence that says how to go on meanwhile; ``where`` one that says where all are listed.
-    """
+    """Describe the failures, at least one, in a paragraph; ``where`` is a sentence that says where all are listed."""
     ordered = sorted(outcomes.failed, key=lambda failure: failures.KINDS.index(failure.kind))
     kinds = Counter(failure.kind.label for failure in ordered)
     counts = ", ".join(f"{count} {name}" for name, count in kinds.items())
@@ -283,7 +276,7 @@ def log_pause(logger: logging.Logger, event: Paused | Resumed) -> None:
 
 
 def organization_row(org_id: str, outcome: Outcome, last_read_at: datetime | None, seen: memory.Seen | None) -> Row:
-    """The row of ``organizations``; ``last_read_at`` is when it was read before this sync, ``seen`` its state after."""
+    """The row of ``organizations``; ``last_read_at`` is from before this sync, ``seen`` from after it."""
     was_read, claim, failure = outcome.outcome == READ, outcome.claim or Claim(""), outcome.failure
     names = ("last_read_at", "covered_from", "covered_until", "gap_from", "gap_to", "gap_found_at")
     gap = (seen and seen.gap) or (None, None, None)

@@ -32,18 +32,18 @@ class SourceRavanCalcom(Source):
         return NAME
 
     def configure(self, config: Mapping[str, Any], temp_dir: str) -> Mapping[str, Any]:
-        """Return the settings normalised, or raise a config error. They hold the token, so no file is written."""
+        """Return the settings normalised. They hold the token, so no file is written."""
         parsed = _or_refused(Config.parse, config)
         # Keep unknown settings, so that each verb can warn about them.
         known = connection_specification()["properties"]
         return {**{name: value for name, value in config.items() if name not in known}, **parsed.as_settings()}
 
     def check(self, logger: logging.Logger, config: Mapping[str, Any]) -> models.AirbyteConnectionStatus:
-        """Send one request to every organization, and report the organizations that can't be read."""
+        """Send a request to every organization, and report those that can't be read."""
         return check(_cautioned(config, logger), logger)
 
     def discover(self, logger: logging.Logger, config: Mapping[str, Any]) -> models.AirbyteCatalog:
-        """Return the two streams; no request is needed for them."""
+        """Return the two streams."""
         _cautioned(config, logger)
         return models.AirbyteCatalog(streams=catalog())
 
@@ -54,19 +54,19 @@ class SourceRavanCalcom(Source):
         catalog: models.ConfiguredAirbyteCatalog,
         state: list[models.AirbyteStateMessage] | None = None,
     ) -> Iterator[models.AirbyteMessage]:
-        """Read every organization that can be read, then raise a summary of the failures, if any."""
+        """Read every organization that can be read, then raise a summary of the failures."""
         settings = _cautioned(config, logger)
         if selected := _selected(catalog):
             yield from Sync(settings, selected, _stream_states(state, logger), logger).read()
 
     @classmethod
     def read_config(cls, config_path: str) -> Any:
-        """Read the settings file, or raise a config error that names the file and its mistake."""
+        """Read the settings file."""
         return _or_refused(load, config_path, "configuration")
 
     @classmethod
     def read_catalog(cls, catalog_path: str) -> models.ConfiguredAirbyteCatalog:
-        """Read the catalog file, or raise a config error that names the file and its mistake."""
+        """Read the catalog file."""
         content = _or_refused(load, catalog_path, "catalog")
         try:
             return models.ConfiguredAirbyteCatalogSerializer.load(content)
@@ -86,7 +86,7 @@ class SourceRavanCalcom(Source):
 
     @classmethod
     def read_state(cls, state_path: str) -> list[models.AirbyteStateMessage]:
-        """Read the state file, or raise a config error. Without a valid state, warn and return an empty list."""
+        """Read the state file. Without a valid state, warn and return an empty list."""
         content = _or_refused(read_file, state_path, "state") if state_path else b"[]"
         try:
             return [models.AirbyteStateMessageSerializer.load(each) for each in json.loads(content) or ()]
@@ -131,7 +131,6 @@ def _selected(catalog: models.ConfiguredAirbyteCatalog) -> Mapping[str, models.C
 def _stream_states(
     state: list[models.AirbyteStateMessage] | None, logger: logging.Logger
 ) -> Mapping[str, Mapping[str, Any]]:
-    """The saved state of each stream by its name."""
     states: dict[str, Mapping[str, Any]] = {}
     for message in state or ():
         if message.stream is None:

@@ -2,7 +2,7 @@
 
 One thread owns the pool, the one that iterates over :meth:`WorkerPool.events`. Workers only send requests and turn
 responses into rows. A worker whose request exceeds its deadline can't be stopped: its result is ignored, and another
-one takes its place, so that for a moment more than Concurrent Requests may be open.
+worker takes its place. For a moment, more than Concurrent Requests may be open.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from source_ravan_calcom.ravan.throttle import Paused, Resumed
 
 @dataclass(frozen=True)
 class Retries:
-    """How often a failed request is sent again, and when. Times are in seconds."""
+    """How often a failed request is sent again, and when, in seconds."""
 
     most: int
     first_backoff: float  # doubles with each retry, with jitter
@@ -46,15 +46,15 @@ class Task:
     """One organization to read."""
 
     org_id: str
-    call: Call = field(init=False)  # its requests, in the latest attempt
-    failing_since: float = 0.0  # monotonic time of the current request's first failure, if it has failed
-    failure: OrganizationFailure | None = None  # the last failure
+    call: Call = field(init=False)  # the latest attempt
+    failing_since: float = 0.0  # monotonic time of the current request's first failure
+    failure: OrganizationFailure | None = None  # the last one
 
     def __post_init__(self) -> None:
         self.call = Call(self.org_id)
 
     def restart(self) -> None:
-        """Prepare a new attempt after one that was given up, whose thread may still be running."""
+        """Prepare a new attempt after one was given up, whose thread may still be running."""
         given_up = self.call.given_up
         self.call = Call(self.org_id, self.call.requests, max(self.call.failures, given_up), given_up + 1)
 
@@ -73,7 +73,7 @@ class Finished(Generic[TaskT]):
 
 @dataclass(frozen=True)
 class Retrying(Generic[TaskT]):
-    """A task is started again after ``seconds``, because of its ``failure``."""
+    """A task failed, and is started again after ``seconds``."""
 
     task: TaskT
     failure: OrganizationFailure
@@ -94,7 +94,7 @@ class Threads:
         self._count = 0
 
     def run(self, job: Callable[[], None], busy: int) -> None:
-        """Run a job in a thread, of which ``busy`` are needed now."""
+        """Run a job; start another thread if there are fewer than ``busy``."""
         self._jobs.put(job)
         if self._count < busy:
             self._count += 1
@@ -136,9 +136,9 @@ class WorkerPool(Generic[TaskT]):
         self._closes_at = 0.0
 
     def events(self, tasks: Iterable[TaskT], work: Callable[[TaskT], Any], client: Client) -> Iterator[AnyEvent[TaskT]]:
-        """Run all tasks, and yield the events until each has finished or the pool is closed.
+        """Run ``work`` on all tasks, and yield the events until each has finished or the pool is closed.
 
-        A free worker takes the next task and runs ``work`` on it, which sends requests through ``client``.
+        ``client`` is the one through which ``work`` sends its requests.
         """
         fresh = iter(tasks)
         try:
@@ -161,7 +161,7 @@ class WorkerPool(Generic[TaskT]):
             for _, _, task in self._later:
                 yield Finished(task, failure=task.failure)
         finally:
-            # Also if the consumer stops early: no thread may wait for ever.
+            # Also if the consumer stops early.
             self.close()
             client.close()
             self._threads.end()

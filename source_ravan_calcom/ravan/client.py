@@ -1,6 +1,6 @@
 """``GET /api/v1/calcom/appointments``: one request → the rows of one window, or a failure.
 
-``workers`` decides on retries, except after a 429: then the thread that sent the request waits and sends it again.
+``workers`` retries requests, except after a 429: then the thread that sent the request waits and sends it again.
 """
 
 from __future__ import annotations
@@ -31,42 +31,41 @@ from source_ravan_calcom.ravan.throttle import Departure, Paused, Resumed, Throt
 
 PATH = "/api/v1/calcom/appointments"
 _YEAR = 365 * 24 * 60 * 60.0
-_CERTIFICATE_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")  # those of requests, and OpenSSL's
+_CERTIFICATE_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 
 
 @dataclass(frozen=True)
 class Timeouts:
-    """How long to wait for one response, in seconds."""
+    """How long to wait, in seconds."""
 
     connect: float  # for the connection
     read: float  # for the next byte
-    response: float  # for the whole response, headers included; the owner of the threads enforces it
+    response: float  # for the whole response; the worker pool enforces it
     rate_limited: float  # for any request to succeed after a 429
 
 
 READ = Timeouts(connect=10, read=30, response=45, rate_limited=300)
 CHECK = Timeouts(connect=5, read=10, response=12, rate_limited=40)
-"""Shorter than ``READ``, because a person waits for ``check``."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Response(Rows):
-    """The rows of one window. Both times are the API's, from the ``Date`` header; the connector's without one."""
+    """The rows of one window, and when the request ended and began, by the API's clock if it states its time."""
 
-    at: datetime  # when the API answered
-    began: datetime  # before the request was sent
+    at: datetime
+    began: datetime
 
 
 @dataclass(eq=False)
 class Call:
-    """The requests of one attempt to read an organization; a worker sends them while the pool's thread watches."""
+    """The requests of one attempt to read an organization."""
 
     org_id: str
     requests: int = 0  # how many were sent
     failures: int = 0  # how often the current request has failed
-    given_up: int = 0  # how often earlier attempts were given up; a successful request does not reset it
+    given_up: int = 0  # how many earlier attempts were given up; a successful request does not reset it
     departure: Departure | None = None  # the request under way
-    is_given_up: bool = False  # the owner has stopped waiting: no further request leaves
+    is_given_up: bool = False  # no further request leaves
 
 
 class NotAttempted(Exception):
@@ -75,24 +74,21 @@ class NotAttempted(Exception):
 
 class _Session(requests.Session):
     def get_redirect_target(self, resp: requests.Response) -> None:
-        """Return nothing: a redirect is an error here, so its body and its target are not read."""
+        """Return nothing: a redirect is an error, so its target is not needed."""
 
 
 class Client:
     """The endpoint, for one token. Safe to use from many threads.
 
-    Args:
-        config: The user's settings.
-        timeouts: How long to wait.
-        notify: Called with each pause for a rate limit, and with its end.
-        until: The monotonic time after which no request leaves.
+    ``notify`` is called with each pause for a rate limit and with its end. No request leaves after the monotonic time
+    ``until``.
     """
 
     def __init__(
         self, config: Config, timeouts: Timeouts, notify: Callable[[Paused | Resumed], None], until: float | None = None
     ) -> None:
         self.has_succeeded = False
-        self.deadline = timeouts.response  # seconds for one response, after which its request is to be given up
+        self.deadline = timeouts.response  # seconds after which a request is to be given up
         self._config = config
         self._timeouts = timeouts
         self._until = until
@@ -105,12 +101,7 @@ class Client:
         self._throttle.close()
 
     def get(self, call: Call, status: str | None, limit: int) -> Response:
-        """Request the rows of one window, when the throttle allows it.
-
-        Args:
-            call: The attempt that this request is part of.
-            status: One of Cal.com's filters, or ``None`` for an unfiltered request.
-            limit: The most rows to return, 1 to 200.
+        """Request at most ``limit`` rows (1 to 200) of one window, or of all bookings if ``status`` is ``None``.
 
         Raises:
             OrganizationFailure: The request failed.
@@ -133,17 +124,18 @@ class Client:
                 return response
 
     def give_up(self, call: Call, departure: Departure) -> OrganizationFailure:
-        """Give up a request that exceeds its deadline, and return the failure. Any later result is to be ignored."""
+        """Give up a request that exceeds its deadline, and return the failure."""
         call.is_given_up = True
         self._throttle.ended(departure)
-        facts = Facts(
-            call.org_id, detail="the response did not end in time", host=self._config.host, tries=call.failures + 1
-        )
+        facts = replace(self._facts(call), detail="the response did not end in time")
         return OrganizationFailure(failures.UNREACHABLE, facts)
+
+    def _facts(self, call: Call) -> Facts:
+        return Facts(call.org_id, host=self._config.host, tries=call.failures + 1)
 
     def _exchange(self, call: Call, departure: Departure, status: str | None, limit: int) -> Response | None:
         """Send one request; ``None`` after a 429 that is to be waited out."""
-        facts = Facts(call.org_id, host=self._config.host, tries=call.failures + 1)
+        facts = self._facts(call)
         clock = datetime.now(timezone.utc)
         try:
             raw, body = self._send(call.org_id, status, limit)
@@ -159,20 +151,17 @@ class Client:
             raise self._with_expiry(failure) from None
         self._throttle.succeeded(departure)
         at, elapsed = _date(raw, "Date"), timedelta(seconds=monotonic() - departure.at)
-        # The header counts whole seconds, rounded down, so the difference errs on the early side.
+        # The header's seconds are rounded down, so this is rather too early than too late.
         began = at - elapsed if at else clock
         return Response(**vars(rows), at=at or datetime.now(timezone.utc), began=began)
 
     @cached_property
     def _prepared(self) -> requests.PreparedRequest:
-        """The request without parameters; an invalid address raises.
-
-        Prepared without the session, so that it carries no cookie from another organization's response.
-        """
+        """The request without parameters, prepared without the session's cookies; an invalid address raises."""
         return requests.Request("GET", self._config.api_url + PATH, self._session.headers).prepare()
 
     def _send(self, org_id: str, status: str | None, limit: int) -> tuple[requests.Response, bytes]:
-        """Send one request, and read the response's body, up to just over the size limit."""
+        """Send one request, and read the body, up to just over the size limit."""
         params = {"org_id": org_id, "limit": limit, "status": status, "agent_id": self._config.agent_id}
         request = self._prepared.copy()
         request.url = f"{request.url}?{urlencode({name: value for name, value in params.items() if value})}"
@@ -183,27 +172,23 @@ class Client:
         except http.Timeout:
             raise
         except http.ConnectionError:
-            # Most likely the server had closed this idle connection, and perhaps others: send on a new one.
+            # Most likely the server had closed this idle connection, and perhaps others.
             raw = send(_session(self._config))
         with raw:
             if raw.status_code // 100 == 1:
-                # The real response follows on this connection, and must not be taken for that of the next request.
-                raise net.ProtocolError(f"HTTP {raw.status_code}")  # which closes the connection
+                # The final response follows on this connection. The error closes it before another request uses it.
+                raise net.ProtocolError(f"HTTP {raw.status_code}")
             return raw, raw.raw.read(responses.MAX_BODY_BYTES + 1, decode_content=True)
 
     def _with_expiry(self, failure: OrganizationFailure) -> OrganizationFailure:
-        """Return the failure or, if an expired token was refused, one that says when it expired."""
+        """If an expired token was refused, say when it expired."""
         expires = self._config.token_expires_at
         if failure.kind is failures.TOKEN_REFUSED and expires and expires < datetime.now(timezone.utc):
             return OrganizationFailure(failures.TOKEN_EXPIRED, replace(failure.facts, detail=in_words(expires)))
         return failure
 
     def _wait_out(self, raw: requests.Response, departure: Departure, facts: Facts) -> None:
-        """Pause all requests after a 429.
-
-        Raises:
-            OrganizationFailure: The wait is too long.
-        """
+        """Pause all requests after a 429, or raise an OrganizationFailure if the wait is too long."""
         retry_after = _retry_after(raw)
         seconds = self._throttle.refused(departure, retry_after)
         if retry_after > self._timeouts.rate_limited:
@@ -228,9 +213,8 @@ def _session(config: Config) -> requests.Session:
 
 
 def _mask_passwords(proxies: Iterable[str]) -> None:
-    """Mask the logins of proxies in all output."""
     for proxy in proxies:
-        # Not parsed as a URL: the scheme may be missing, and a password may hold characters that no URL can.
+        # Not parsed as a URL: the scheme may be missing, and a password may hold any character.
         login = proxy.rpartition("@")[0].split("//", 1)[-1]
         for secret in filter(None, (login, login.partition(":")[2])):
             add_to_secrets(secret)
@@ -252,7 +236,7 @@ _SOCKS = (
 )
 _SETTINGS, _DOWN = failures.NETWORK_SETTINGS, failures.UNREACHABLE
 
-# (exception, part of its text, kind, sentence). The first row that fits any cause of an error decides.
+# (exception, part of its text, kind, sentence). The first row that fits a cause of the error decides.
 _NETWORK: tuple[tuple[type[BaseException], str, Kind, str], ...] = (
     (AirbyteTracedException, "private network", _SETTINGS, _PRIVATE),
     (OSError, "CA certificate bundle", _SETTINGS, _UNREADABLE),
@@ -281,7 +265,7 @@ _NETWORK: tuple[tuple[type[BaseException], str, Kind, str], ...] = (
 
 
 def _network_failure(error: BaseException, facts: Facts) -> OrganizationFailure:
-    """The failure of a request without a response, from the most specific cause in the error's chain."""
+    """The failure of a request without a response."""
     causes = [error]
     while (cause := causes[-1].__cause__ or causes[-1].__context__) and cause not in causes:
         causes.append(cause)
@@ -298,11 +282,10 @@ def _network_failure(error: BaseException, facts: Facts) -> OrganizationFailure:
 
 
 def _retry_after(raw: requests.Response) -> float:
-    """Seconds that Retry-After asks to wait, given as a number or a date: at least 0, at most a year."""
+    """Seconds that Retry-After asks to wait, as a number or a date; at most a year."""
     try:
         seconds = float(raw.headers.get("Retry-After", ""))
     except ValueError:
-        # Both times are by the API's clock, if it states its own.
         now = _date(raw, "Date") or datetime.now(timezone.utc)
         seconds = ((_date(raw, "Retry-After") or now) - now).total_seconds()
     return min(max(0.0, seconds), _YEAR)  # 0 for NaN

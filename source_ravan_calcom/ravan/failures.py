@@ -10,7 +10,7 @@ from typing import Any
 from source_ravan_calcom.config import one_line
 
 CONFIG, SYSTEM, TRANSIENT = "config_error", "system_error", "transient_error"
-"""The protocol's failure types: a wrong setting; a bug or an unknown response; a failure that may pass by itself."""
+"""The protocol's failure types: to be fixed by the user; to be fixed by the maintainers; may pass by itself."""
 
 
 @dataclass(frozen=True)
@@ -18,11 +18,11 @@ class Kind:
     """One kind of failure, with its consequences."""
 
     name: str  # the value of organizations.error_kind
-    label: str  # a few words that read well after any number: "50 not connected"
+    label: str  # reads well after any number: "50 not connected"
     failure_type: str
     is_retryable: bool = False  # the same request may succeed a little later
-    stops_sync: bool = False  # it concerns every organization, so no other one is requested
-    alone: Kind | None = None  # replaces this kind once a request for another organization has succeeded
+    stops_sync: bool = False  # it concerns every organization
+    alone: Kind | None = None  # replaces this kind if another organization can be read
 
 
 TOKEN_REFUSED_HERE = Kind("token_refused_here", "token refused for one organization", CONFIG)
@@ -84,17 +84,16 @@ _TEXTS: Mapping[Kind, str] = {
 SENTENCES: Mapping[Kind, str] = {kind: " ".join(text.split()) for kind, text in _TEXTS.items()}
 """Each on one line, to be filled with the fields of :class:`Facts`; ``tries`` and ``said`` are put in words."""
 
-KINDS = tuple(SENTENCES)
-"""Every kind that one organization can fail with, the most actionable first; the documentation lists them all."""
+KINDS = tuple(SENTENCES)  # the most actionable first
 
 
 @dataclass(frozen=True)
 class Facts:
-    """Details of one failed request, for its sentence and the internal message."""
+    """Details of one failed request."""
 
     org_id: str
     code: str = ""  # the API's code and the HTTP status, as people see them
-    detail: str = ""  # details beyond the code
+    detail: str = ""
     said: str = ""  # Ravan's own message, cleaned; never a row
     host: str = ""
     tries: int = 1
@@ -103,7 +102,7 @@ class Facts:
 
 
 class OrganizationFailure(Exception):
-    """One organization could not be read: the kind's sentence, filled. Only an unexpected error has a stack trace."""
+    """One organization could not be read. Only an unexpected error has a stack trace."""
 
     def __init__(self, kind: Kind, facts: Facts, stack_trace: str | None = None) -> None:
         tries = "once" if facts.tries == 1 else f"{facts.tries} times"
@@ -122,7 +121,7 @@ class OrganizationFailure(Exception):
 
     @property
     def seen(self) -> str:
-        """The code and the detail, for the log line that announces a retry."""
+        """The code and the detail."""
         return ", ".join(filter(None, (self.facts.code, self.facts.detail)))
 
     @classmethod

@@ -1,7 +1,7 @@
-"""The meaning of a response: HTTP status and body in, rows or a failure out.
+"""The meaning of a response: HTTP status and body in, rows or a failure out. Pure.
 
-Pure. The API's own code decides first, because the contract gives no HTTP statuses for its codes; without a known code
-the HTTP status decides. A 429 is a rate limit whatever its body.
+The API's own code decides, because the contract gives no HTTP statuses for its codes; without a known code, the HTTP
+status decides. A 429 is always a rate limit.
 """
 
 from __future__ import annotations
@@ -19,13 +19,12 @@ from source_ravan_calcom.config import LONE_SURROGATE
 from source_ravan_calcom.ravan import failures
 from source_ravan_calcom.ravan.failures import Facts, Kind, OrganizationFailure, clean
 
-MAX_BODY_BYTES = 32 * 1024 * 1024  # decompressed, far above 200 rows: an endless body must not fill the memory
+MAX_BODY_BYTES = 32 * 1024 * 1024  # decompressed; far above 200 rows
 CODE_LENGTH = 60
 _DEEPEST = 200  # orjson prints 254 levels
 HTTP_SUCCESS = 2  # the first digit of the HTTP status
 
-# (kind, codes, HTTP statuses). The codes are the contract's, those of sibling endpoints and of refused tokens
-# elsewhere, and gRPC's integers.
+# (kind, codes, HTTP statuses). The codes are those of the contract and of similar APIs, and gRPC's integers.
 _SIGNS: tuple[tuple[Kind, tuple[str | int, ...], tuple[int, ...]], ...] = (
     (failures.INVALID_REQUEST, ("INVALID_REQUEST", 3), (400, 422)),
     (failures.NOT_CONNECTED, ("NOT_CONNECTED",), ()),
@@ -40,17 +39,16 @@ _SIGNS: tuple[tuple[Kind, tuple[str | int, ...], tuple[int, ...]], ...] = (
 BY_CODE = {code: kind for kind, codes, _ in _SIGNS for code in codes}
 BY_STATUS = {status: kind for kind, _, statuses in _SIGNS for status in statuses}
 BY_STATUS_CLASS = {3: failures.REDIRECTED, 4: failures.REQUEST_REFUSED}
-"""By the status's first digit, where neither the code nor the status is known."""
-UNEXPLAINED = failures.SERVER_FAILED
-"""Any other response, as ``success: false`` with a 2xx status and no known code: never an empty account."""
+"""By the first digit of a status that is not known."""
+UNEXPLAINED = failures.SERVER_FAILED  # any other response, such as ``success: false`` with status 200
 
 
 @dataclass(frozen=True)
 class Rows:
     """The content of a successful response."""
 
-    rows: list[Row]  # as Ravan sent them, in its order
-    count: Any = None  # their number as the response states it; None if it states none
+    rows: list[Row]
+    count: Any = None  # their number as the response states it
     repaired: bool = False  # whether invalid characters or a number out of range were replaced
 
 
@@ -58,7 +56,7 @@ def read(status: int, content: bytes | bytearray, facts: Facts) -> Rows:
     """Read one response; ``content`` is its body, or the beginning of one that exceeds ``MAX_BODY_BYTES``.
 
     Raises:
-        OrganizationFailure: It is an error, is malformed, or is another organization's. ``facts`` are the request's.
+        OrganizationFailure: It is an error, malformed, or another organization's. ``facts`` are the request's.
     """
     facts = replace(facts, code=f"HTTP {status}", status=status)
     if len(content) > MAX_BODY_BYTES:
@@ -73,7 +71,7 @@ def read(status: int, content: bytes | bytearray, facts: Facts) -> Rows:
     try:
         rows, count = _rows(body, facts.org_id)
         if content.count(b"[") + content.count(b"{") > len(rows) + _DEEPEST:
-            orjson.dumps([rows])  # nested as deep as in a message; orjson parses more levels than it prints
+            orjson.dumps([rows])  # raises if nested too deep for a message
         return Rows(rows, count, repaired)
     except _NotRows as wrong:
         kind, detail = wrong.args
@@ -83,10 +81,7 @@ def read(status: int, content: bytes | bytearray, facts: Facts) -> Rows:
 
 
 def judge(status: int, body: Any) -> tuple[Kind | None, str, str]:
-    """Judge a response by its HTTP status and its parsed body.
-
-    Understands the three error bodies on record: the code beside ``success``, the code in an ``error`` object, and
-    an integer gRPC code.
+    """Judge a response by its HTTP status and its parsed body, with the code beside ``success`` or in ``error``.
 
     Returns:
         The kind, or ``None`` for success; the code as people see it; and Ravan's own message, cleaned.
@@ -106,12 +101,11 @@ def judge(status: int, body: Any) -> tuple[Kind | None, str, str]:
 
 
 def _code(value: Any) -> str | int:
-    """A code of a response; an empty one for anything but text and integers."""
     return value.strip() if isinstance(value, str) else value if type(value) is int else ""
 
 
 def is_foreign(owner: Any, org_id: str) -> bool:
-    """Whether an ID in a response differs from the requested one. IDs are UUIDs, so case does not matter."""
+    """Whether an ID in a response differs from the requested one; the case of a UUID does not matter."""
     return owner not in (None, "", org_id) and not (isinstance(owner, str) and owner.strip().lower() == org_id.lower())
 
 
@@ -121,8 +115,7 @@ _BROKEN = object()
 def _parsed(content: bytes | bytearray) -> tuple[Any, bool]:
     """The body, or ``_BROKEN`` if it is not JSON, and whether it was repaired.
 
-    Half a surrogate pair (half an emoji in a name) and a byte that is not UTF-8 become U+FFFD; a number out of range
-    becomes the text of its digits.
+    Half an emoji and a byte that is not UTF-8 become U+FFFD; a number out of range becomes the text of its digits.
     """
     content = content.removeprefix(codecs.BOM_UTF8)
     try:
@@ -145,7 +138,7 @@ def _number(digits: str) -> Any:
 
 
 class _NotRows(Exception):
-    """A successful JSON response without the requested rows. Its arguments are the kind of failure and the detail."""
+    """A successful response without the requested rows. Its arguments are the kind of failure and the detail."""
 
 
 def _rows(body: Any, org_id: str) -> tuple[list[Row], Any]:

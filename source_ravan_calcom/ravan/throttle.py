@@ -1,8 +1,8 @@
 """When requests may leave: one pause for all of them after a 429, then a gradual return.
 
-Ravan documents a rate limit without numbers, so nothing is held back before the first 429. It pauses all requests until
-the time it names, or for our own pause, which doubles with each refusal in a row. Then one request tries. With each
-success more requests may be under way, and no more leave per second than succeeded between the last refusals.
+Ravan documents a rate limit without numbers, so nothing is held back before the first 429. It pauses all requests for
+the time it names or for our own pause, which doubles with each refusal in a row, whichever is longer. Then one request
+leaves. Each success allows more requests at once, at the rate of the successes between the last refusals.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from threading import Condition
 from time import monotonic
 
 FIRST_PAUSE = 1.0  # seconds, unless the 429 names more
-LONGEST_OWN_PAUSE = 8.0  # seconds; Cal.com counts by the minute, and a longer pause would outlast that minute's end
+LONGEST_OWN_PAUSE = 8.0  # seconds; Cal.com counts by the minute, so waiting much longer would waste the next one
 CYCLES = 5  # refusals over which the rate is measured; between two of them there may be only two requests
-SLOWER = 0.8  # a refusal leaves at least this share of the rate: a rate measured while it grows is too low
-FASTER = 0.06  # requests per second that each success adds, as the limit may be gone: 6 % a second at any rate
+SLOWER = 0.8  # a refusal keeps at least this share of the rate, because a measured rate may be too low
+FASTER = 0.06  # requests per second that each success adds, because the limit may be gone
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Departure:
 
 
 class RatePolicy:
-    """The policy, without threads: at most ``most`` requests under way. Times are in seconds."""
+    """The policy, without threads: at most ``most`` requests at once. Times are in seconds."""
 
     def __init__(self, most: int) -> None:
         self.most = self.allowed = most
@@ -71,14 +71,14 @@ class RatePolicy:
 
     def ended(self, left_at: float) -> None:
         """Record that a request that left at ``left_at`` has ended, in any way."""
-        # One that had left before the pause no longer counts: it may hang for half a minute.
+        # A request that left before the pause no longer counts, because it may hang.
         self._under_way -= left_at > self._paused_at
 
     def succeeded(self, left_at: float) -> None:
         """Record a response other than 429 to a request that left at ``left_at``."""
         self.limited_since = None
         if left_at <= self._paused_at:
-            return  # it left before the pause, and shows nothing about the present limit
+            return  # it shows nothing about the present limit
         self._successes += 1
         self.pause = 0.0
         self.allowed = min(self.most, self.allowed * 2)
@@ -90,7 +90,7 @@ class RatePolicy:
         if self.limited_since is None:
             self.limited_since = now
         if left_at > self._paused_at:
-            # Of the requests that left before the pause, only the first 429 counts: the others repeat it.
+            # Only the first 429 counts: requests that left before the pause repeat it.
             self._paused_at = now
             self._learn(now)
             self.pause = min(LONGEST_OWN_PAUSE, self.pause * 2 or FIRST_PAUSE)
@@ -100,7 +100,7 @@ class RatePolicy:
         self._free_at = max(self._free_at, self.resumes_at)
 
     def _learn(self, now: float) -> None:
-        """Measure the rate that the limit allows: successes per second between the last refusals, pauses included."""
+        """Measure the rate that the limit allows: successes per second over the last refusals, pauses included."""
         if not self._successes and self._cycles:
             return
         self._cycles.append((now, self._successes))
@@ -111,7 +111,7 @@ class RatePolicy:
 
 
 class Throttle:
-    """Makes threads wait until their request may leave. Calls ``notify`` with each pause and its end."""
+    """Makes threads wait until their request may leave."""
 
     def __init__(self, most: int, notify: Callable[[Paused | Resumed], None]) -> None:
         self._policy = RatePolicy(most)
@@ -120,7 +120,7 @@ class Throttle:
         self._changed = Condition()
 
     def depart(self, until: float | None = None) -> Departure | None:
-        """Block until a request may leave. Return ``None`` after :meth:`close` or the monotonic time ``until``."""
+        """Block until a request may leave; ``None`` after :meth:`close` or the monotonic time ``until``."""
         with self._changed:
             while not self._is_closed:
                 wait = self._policy.wait(now := monotonic())
@@ -133,13 +133,13 @@ class Throttle:
             return None
 
     def close(self) -> None:
-        """Let no further request leave, and wake the waiting threads."""
+        """Let no further request leave."""
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
 
     def ended(self, departure: Departure) -> None:
-        """Record that a request has ended or is given up. A second call has no effect."""
+        """Record that a request has ended or is given up."""
         with self._changed:
             if not departure.is_over:
                 departure.is_over = True
