@@ -26,6 +26,7 @@ import tempfile
 import warnings
 from collections.abc import Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -33,8 +34,6 @@ from urllib.parse import unquote, urlsplit
 import sqlalchemy
 from rich.console import Console
 from rich.table import Table
-
-from source_ravan_calcom.pyairbyte import exact_types
 
 SCHEMA = "ravan_calcom"
 CONNECTOR = "source-ravan-calcom"
@@ -125,6 +124,23 @@ class Sentences(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Keep the message."""
         self.last = record.getMessage()
+
+
+@contextmanager
+def exact_types():
+    """Make PyAirbyte write values as they are.
+
+    It loads PostgreSQL through ``pandas.read_json``, which takes the phone number ``+4930123456`` for 4930123456 and
+    the name ``Nan`` for null.
+    """
+    import pandas  # noqa: PLC0415  it is PyAirbyte's
+
+    guessing = pandas.read_json
+    pandas.read_json = partial(guessing, dtype=False, convert_dates=False)
+    try:
+        yield
+    finally:
+        pandas.read_json = guessing
 
 
 @contextmanager

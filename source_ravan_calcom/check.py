@@ -16,7 +16,7 @@ from source_ravan_calcom.config import Config
 from source_ravan_calcom.ravan import client, failures
 from source_ravan_calcom.ravan.client import Client
 from source_ravan_calcom.ravan.failures import OrganizationFailure
-from source_ravan_calcom.ravan.throttle import Paused, Resumed
+from source_ravan_calcom.ravan.throttle import Pause
 from source_ravan_calcom.report import READ, SKIP_REMEDY, Outcome, Outcomes, log_pause, summary
 from source_ravan_calcom.sync import lowers_limit
 from source_ravan_calcom.workers import Finished, Task, WorkerPool
@@ -41,7 +41,7 @@ def check(config: Config, logger: logging.Logger) -> AirbyteConnectionStatus:
     # Request each chosen status, so that a refused one is found here and not in the first read.
     probes = (Probe(org_id, statuses=list(config.statuses or (None,))) for org_id in config.org_ids)
     for event in pool.events(probes, lambda probe: _probe(ravan, probe), ravan):
-        if isinstance(event, (Paused, Resumed)):
+        if isinstance(event, Pause):
             log_pause(logger, event)
         elif isinstance(event, Finished) and event.result:
             outcome = Outcome(READ, datetime.now(timezone.utc), requests=event.task.call.requests)

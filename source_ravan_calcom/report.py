@@ -19,7 +19,7 @@ from source_ravan_calcom.bookings.records import CURSOR_FIELD, Row, utc_text
 from source_ravan_calcom.config import FAIL, SKIP, Config, in_words, label
 from source_ravan_calcom.ravan import failures
 from source_ravan_calcom.ravan.failures import OrganizationFailure
-from source_ravan_calcom.ravan.throttle import Paused, Resumed
+from source_ravan_calcom.ravan.throttle import Pause
 
 READ, FAILED, NOT_ATTEMPTED = "read", "failed", "not_asked"  # values of the column outcome
 SAME_FAILURE = 3  # so many organizations must fail in the same way, before any request succeeds, to stop the sync
@@ -112,9 +112,7 @@ class Outcomes:
 class Report:
     """Logs one sync, and words the error that closes it; the error names ``stream``.
 
-    Args:
-        overwrites: The destination replaces its table with this sync's records, so nothing can be skipped.
-        forgets: Earlier syncs are forgotten: a full refresh.
+    ``overwrites``: the destination replaces its table, so no organization can be skipped. ``forgets``: a full refresh.
     """
 
     def __init__(
@@ -267,9 +265,9 @@ def summary(outcomes: Outcomes, remedy: str, where: str) -> str:
     return " ".join(filter(None, sentences))
 
 
-def log_pause(logger: logging.Logger, event: Paused | Resumed) -> None:
+def log_pause(logger: logging.Logger, event: Pause) -> None:
     """Log a pause for a rate limit, or its end."""
-    if isinstance(event, Paused):
+    if event.seconds:
         logger.info(f"Ravan limits the rate of requests (HTTP 429). All requests wait for {event.seconds:.0f} s.")
     else:
         logger.info("Requests succeed again.")

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from typing import Any, TypeVar
 
 from airbyte_cdk import models
@@ -73,9 +71,6 @@ class SourceRavanCalcom(Source):
         except Exception as error:  # the parser's errors have no common type
             problem = clean(str(error).removeprefix("Schema validation failed:\n- "))  # names the field
         fields = content if isinstance(content, dict) else {}
-        if number := re.search(r"'streams/(\d+)/", problem):
-            with suppress(LookupError, TypeError):
-                problem += f" of stream {clean(fields['streams'][int(number[1])]['stream']['name'])}"
         if "catalog" in fields or '"stream" is a required property' in problem:
             problem = (
                 "it is what discover printed. A configured catalog, as in the README, says how to sync each stream"

@@ -26,7 +26,7 @@ from source_ravan_calcom.bookings import memory, records
 from source_ravan_calcom.bookings.windows import MAX_LIMIT, Bookings, Reading
 from source_ravan_calcom.config import Config, label
 from source_ravan_calcom.ravan import client, failures
-from source_ravan_calcom.ravan.throttle import Paused, Resumed
+from source_ravan_calcom.ravan.throttle import Pause
 from source_ravan_calcom.report import READ, Outcome, Report, log_pause, organization_row
 
 APPOINTMENTS, ORGANIZATIONS = "appointments", "organizations"
@@ -35,11 +35,10 @@ SCHEMAS = Path(__file__).with_name("schemas")
 
 STATE_BYTES = 8_000_000  # near the platform's limit of 10 MiB for all states of a connection
 
+# With these, and HTTP 400, some versions of the API refuse a limit above 100.
 LIMIT_REFUSALS = (failures.INVALID_REQUEST, failures.REQUEST_REFUSED, failures.CALCOM_FAILED, failures.SERVER_FAILED)
-"""With these kinds of failure, and HTTP 400, some versions of the API refuse a limit above 100."""
-
+# With these, besides INVALID_REQUEST, the API may reject a window that it does not know.
 WINDOW_FAILURES = (failures.NOT_FOUND, failures.REQUEST_REFUSED, failures.CALCOM_FAILED)
-"""With these kinds of failure, besides INVALID_REQUEST, the API may reject a window that it does not know."""
 
 
 def catalog() -> list[models.AirbyteStream]:
@@ -151,10 +150,10 @@ class Sync:
         return True
 
     def _handle(self, event: workers.AnyEvent[Organization]) -> Iterable[models.AirbyteMessage]:
-        if isinstance(event, (Paused, Resumed)):
+        if isinstance(event, Pause):
             log_pause(self._logger, event)
             # Airbyte shows the stream as rate limited until its next status or record.
-            return [_status(self._first, models.AirbyteStreamStatus.RUNNING, is_limited=isinstance(event, Paused))]
+            return [_status(self._first, models.AirbyteStreamStatus.RUNNING, is_limited=event.seconds > 0)]
         organization = event.task
         if isinstance(event, workers.Retrying):
             self._logger.info(
@@ -232,7 +231,7 @@ class Sync:
     ) -> None:
         """Log what is odd about an organization's rows; ``changes`` has what was lost in each, by its ``id()``."""
         sentences, rows, left_out = organization.warnings, len(bookings.rows), bookings.left_out
-        if count := bookings.anonymous:
+        if count := sum(not isinstance(key, str) for key in bookings.keys):
             sentences.append(f"{count} rows have no id. They are delivered, but can't be told apart by primary key.")
         if left_out:
             sentences.append(

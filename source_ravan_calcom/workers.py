@@ -21,7 +21,7 @@ from typing import Any, Generic, TypeVar
 
 from source_ravan_calcom.ravan.client import Call, Client, NotAttempted
 from source_ravan_calcom.ravan.failures import OrganizationFailure
-from source_ravan_calcom.ravan.throttle import Paused, Resumed
+from source_ravan_calcom.ravan.throttle import Pause
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Retrying(Generic[TaskT]):
     seconds: float
 
 
-AnyEvent = Finished[TaskT] | Retrying[TaskT] | Paused | Resumed
+AnyEvent = Finished[TaskT] | Retrying[TaskT] | Pause
 
 
 class Threads:
@@ -127,7 +127,7 @@ class WorkerPool(Generic[TaskT]):
         self._number = count()
         self._threads = Threads()
 
-    def notify(self, event: Paused | Resumed) -> None:
+    def notify(self, event: Pause) -> None:
         """Queue an event of the throttle for :meth:`events`. Safe to call from any thread."""
         self._queue.put((None, event))
 

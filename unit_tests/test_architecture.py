@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parents[1] / "source_ravan_calcom"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 LEVELS = (
-    ("main", "pyairbyte"),
+    ("main",),
     ("source",),
     ("check",),
     ("sync",),

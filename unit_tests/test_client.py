@@ -26,7 +26,7 @@ from source_ravan_calcom.config import Config
 from source_ravan_calcom.ravan import client, failures, responses
 from source_ravan_calcom.ravan.client import CHECK, READ, Call, Client, NotAttempted, Response, Timeouts
 from source_ravan_calcom.ravan.failures import OrganizationFailure
-from source_ravan_calcom.ravan.throttle import Paused, Resumed
+from source_ravan_calcom.ravan.throttle import Pause
 from unit_tests.syncs import ORG, URL
 
 GOOD = {"success": True, "data": {"appointments": [{"id": "1"}], "count": 1, "org_id": ORG}}
@@ -380,7 +380,7 @@ def test_a_pause_and_its_end_are_notified_once(http, endpoint):
     each = endpoint(notify=events.append)
     get(each)
     get(each)
-    assert events == [Paused(1), Resumed()]
+    assert events == [Pause(1), Pause(0)]
 
 
 def test_a_retry_after_longer_than_the_longest_wait_is_a_failure_that_gives_its_end(http, endpoint, clock):

@@ -21,7 +21,7 @@ from source_ravan_calcom.bookings.coverage import (
     UPGRADED,
     Claim,
 )
-from source_ravan_calcom.bookings.records import old_fingerprint, packed
+from source_ravan_calcom.bookings.records import moment, old_fingerprint, packed
 from source_ravan_calcom.bookings.windows import (
     BY_STATUS,
     EVERYTHING,
@@ -478,7 +478,6 @@ BEFORE = Covered(START - timedelta(hours=10), START - timedelta(days=30))
 def claimed(evidence, before: Covered | None = None, statuses=(), refused=(), began=START, **seen) -> Claim:
     bookings = Bookings(
         [],
-        0,
         evidence,
         refused,
         began,
@@ -607,8 +606,9 @@ def test_windows_are_examined_at_the_extreme_times_of_the_calendar(now):
         assert look(rows, window, now.replace(tzinfo=timezone.utc), NOTHING).rows == 50
 
 
-def test_a_last_start_at_the_minimum_time_bounds_the_claim():
-    dawn = datetime.min.replace(tzinfo=timezone.utc)
+def test_a_last_start_at_the_earliest_time_bounds_the_claim():
+    dawn = moment("0002-01-01T00:00:00Z")
+    assert dawn and not moment("0002-01-01T00:00:00+00:01")
     claim = claimed({"past": WHOLE, "upcoming": Evidence(200, last_start=dawn)})
     assert claim.covered_until == dawn
 

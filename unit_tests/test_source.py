@@ -193,13 +193,13 @@ DISCOVERED = {"streams": [{"name": "appointments", "json_schema": {}, "supported
         (DISCOVERED, "it is what discover printed. A configured catalog, as in the README, says"),
         (
             configured(**{**MODES, "sync_mode": "inc"}),
-            '"inc" is not one of ["full_refresh", "incremental"] (instance_path=\'streams/0/sync_mode\') of stream app',
+            '"inc" is not one of ["full_refresh", "incremental"] (instance_path=\'streams/0/sync_mode\')',
         ),
         (configured(sync_mode="incremental"), '"destination_sync_mode" is a required property'),
         (SUPPORTING_FOO, '"foo" is not one of ["full_refresh", "incremental"]'),
         (
             configured(**MODES, cursor_field=7),
-            "7 is not of type \"list\" (instance_path='streams/0/cursor_field') of stream appointments.",
+            "7 is not of type \"list\" (instance_path='streams/0/cursor_field').",
         ),
     ],
 )

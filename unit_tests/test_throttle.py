@@ -8,7 +8,7 @@ from itertools import count
 import pytest
 
 from source_ravan_calcom.ravan import throttle
-from source_ravan_calcom.ravan.throttle import Departure, Paused, RatePolicy, Resumed, Throttle
+from source_ravan_calcom.ravan.throttle import Departure, Pause, RatePolicy, Throttle
 
 REQUESTS = 600
 UNDER_WAY = 10
@@ -297,7 +297,7 @@ def test_a_request_waits_for_the_end_of_a_pause_which_is_notified_once(clock):
     ours.ended(second)
     assert depart(ours).at == 1_007.5
     assert clock.waits == [7.5]
-    assert events == [Paused(7.5)]
+    assert events == [Pause(7.5)]
 
 
 def test_the_end_of_a_pause_is_notified_with_the_first_success(clock):
@@ -307,7 +307,7 @@ def test_the_end_of_a_pause_is_notified_with_the_first_success(clock):
     departure = depart(ours)
     ours.succeeded(departure)
     ours.succeeded(departure)
-    assert events == [Paused(1.0), Resumed()]
+    assert events == [Pause(1.0), Pause(0)]
     ours.refused(departure, 0.0)
     assert len(events) == 3
 

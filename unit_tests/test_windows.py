@@ -398,7 +398,7 @@ def test_rows_without_an_id_are_all_kept_and_not_doubled_by_overlapping_windows(
         reading.take([dict(row) for row in responses[str(reading.next)]], START, START)
     bookings = reading.bookings()
     assert sorted(map(str, bookings.rows)) == sorted(map(str, [{"a": 1}, {"a": 1}, {"id": ""}, {"id": []}, {"b": 2}]))
-    assert bookings.anonymous == 5
+    assert sum(not isinstance(key, str) for key in bookings.keys) == 5
 
 
 def test_the_start_of_a_reading_is_before_its_first_response():

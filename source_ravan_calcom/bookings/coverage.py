@@ -14,13 +14,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 
 from source_ravan_calcom.bookings import windows
 from source_ravan_calcom.bookings.windows import ODD_ROWS, UPCOMING, Bookings, Covered, Evidence, Seen
 
-COMPLETE, PARTIAL, FILTERED, UNKNOWN = "complete", "partial", "filtered", "unknown"
-"""The values of ``organizations.coverage``."""
+COMPLETE, PARTIAL, FILTERED, UNKNOWN = "complete", "partial", "filtered", "unknown"  # values of the column coverage
 
 STATUSES = "Booking Statuses were changed"
 CLOCK = "the API's clock was set back since the last sync"
@@ -28,10 +27,8 @@ UPGRADED = "the state was written by an earlier version"
 OLDER = "the account shows older bookings than before"
 FEWER = "bookings that were read before are missing"
 EXCHANGED = "hardly a booking is there that was read before; another Cal.com account may be connected"
-HARMLESS = frozenset({STATUSES, UPGRADED})
-"""The reasons that say nothing about the account."""
+HARMLESS = frozenset({STATUSES, UPGRADED})  # they say nothing about the account
 
-_DAWN = datetime.min.replace(tzinfo=timezone.utc) + timedelta(days=1)  # leaves room for a subtraction
 _AT_PRESENT = frozenset({UPCOMING, windows.RECURRING})  # show all ongoing bookings, if `upcoming` shows pending ones
 
 
@@ -143,4 +140,4 @@ def _strangeness(evidence: Mapping[str | None, Evidence]) -> str:
 
 def _settled(began: datetime, ahead: datetime | None) -> datetime:
     """The time up to which everything was seen: when the reading began or, if earlier, the cut ahead."""
-    return began if ahead is None or ahead > began else max(ahead, _DAWN) - timedelta(milliseconds=1)
+    return began if ahead is None or ahead > began else ahead - timedelta(milliseconds=1)

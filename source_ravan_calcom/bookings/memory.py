@@ -137,8 +137,7 @@ def parsed(stream_state: Mapping[str, Any]) -> Mapping[str, Seen]:
         try:
             seen[org_id] = _decoded(entry, version)
         except (AttributeError, KeyError, TypeError, ValueError):
-            why = "is damaged" if version != OLDEST else "is from a version before 0.1.0, or damaged"
-            raise ValueError(f"its entry for organization {org_id} {why}") from None
+            raise ValueError(f"its entry for organization {org_id} is damaged") from None
     return seen
 
 

@@ -28,16 +28,13 @@ Key = str | tuple[bytes, int]
 PRIMARY_KEY = ["organization_id", "id"]
 CURSOR_FIELD = "synced_at"
 
-DEAD = ("cancelled", "rejected")
-"""The values of ``status`` of bookings that don't take place."""
+DEAD = ("cancelled", "rejected")  # values of the column status: the booking doesn't take place
 
 UID_BYTES, CONTENT_BYTES = 2, 4  # of a fingerprint in the state
 FINGERPRINT_BYTES = UID_BYTES + CONTENT_BYTES
 FINGERPRINT, MARK = f"{FINGERPRINT_BYTES}s", f"{UID_BYTES}s{CONTENT_BYTES}x"  # layouts for struct: all, the UID alone
 
-NULLED, TRUNCATED = "NULLED", "TRUNCATED"
-"""Airbyte's names for the loss of a value, or of a part of it."""
-
+NULLED, TRUNCATED = "NULLED", "TRUNCATED"  # Airbyte's names for the loss of a value, or of a part of it
 _SORTED = orjson.OPT_SORT_KEYS
 NUL, REPLACEMENT = "\0", "\ufffd"
 
@@ -139,8 +136,7 @@ def utc_text(at: datetime) -> str:
     return at.astimezone(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-Converted = tuple[Any, str]
-"""A value that fits, and its loss: ``NULLED``, ``TRUNCATED``, or an empty string for none."""
+Converted = tuple[Any, str]  # a value that fits, and its loss: NULLED, TRUNCATED, or an empty string for none
 
 
 def as_text(value: Any) -> Converted:
@@ -204,8 +200,7 @@ CONVERSIONS: Mapping[str, Callable[[Any], Converted]] = {
 
 _texts = itemgetter(*(column for column, conversion in CONVERSIONS.items() if conversion is as_text))
 
-Change = tuple[str, str]
-"""The loss in one value: its column, and ``NULLED`` or ``TRUNCATED``."""
+Change = tuple[str, str]  # a column, and the loss of its value
 
 
 def fit(row: Row, org_id: str) -> tuple[Change, ...]:

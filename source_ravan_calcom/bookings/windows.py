@@ -19,9 +19,7 @@ from source_ravan_calcom.bookings.records import MARK, Key, Row, moment, uid_mar
 
 MAX_LIMIT = 200  # the most rows a response can hold; the endpoint turns a larger limit into 50
 LOWER_LIMIT = 100  # used where MAX_LIMIT is refused: some versions of Cal.com's API take no more
-CAPS = (50, LOWER_LIMIT, MAX_LIMIT)
-"""Row counts at which a response is cut: the endpoint's default, Cal.com's default, and the endpoint's maximum."""
-
+CAPS = (50, LOWER_LIMIT, MAX_LIMIT)  # at which a response is cut: default of the endpoint, of Cal.com, and maximum
 SHORT, OVER = 5, 3
 """A response that was cut may hold up to ``SHORT`` rows fewer than a cap, or up to ``OVER`` rows more.
 
@@ -30,9 +28,7 @@ Cal.com reads a page of ids and then their rows, and skips an id whose row is mi
 
 ODD_ROWS = 2  # rows that may contradict a rule, because bookings change between two requests
 DISTINCT_STARTS = 10  # if this many are in order, the window is sorted by start
-CLOCK_DIFFERENCE = timedelta(minutes=5)
-"""The tolerance for comparing a booking's end with now, as Cal.com's clock is not the one that dates the response."""
-
+CLOCK_DIFFERENCE = timedelta(minutes=5)  # Cal.com's clock is not the one that dates the response
 EARLIEST_YEAR = 2000  # no booking is older; the zero times of Go and Unix are
 UNFILTERED = None  # the status of a request without a filter
 
@@ -73,9 +69,7 @@ Bookings move only down this list: they are confirmed, become past, and may be c
 changes during the reading is read again in a later window; the last version is delivered.
 """
 
-EVERYTHING = Window(UNFILTERED, over=None, dead=None)
-"""A request without a filter: every booking, the oldest first."""
-
+EVERYTHING = Window(UNFILTERED, over=None, dead=None)  # every booking, the oldest first
 BY_STATUS: Mapping[str | None, Window] = {window.status: window for window in (EVERYTHING, *WINDOWS)}
 
 
@@ -201,7 +195,6 @@ class Bookings:
     """The result of reading one organization."""
 
     rows: list[Row]  # each booking once, in its newest version, as Ravan sent it
-    anonymous: int  # the number of rows without a UID
     evidence: Mapping[str | None, Evidence]  # by the status of the request
     refused: Sequence[str]  # windows that the API does not know
     began: datetime  # the API's time before the first request
@@ -235,10 +228,8 @@ class Reading:
     - five without it, if it would be full of the oldest bookings; four if ``unconfirmed`` is known to add nothing;
     - one for each chosen status.
 
-    Args:
-        statuses: The windows the user chose; empty for every booking.
-        before: The organization's state, if any.
-        limit: The most rows to request: 100 where this sync knows that 200 is refused.
+    ``statuses`` are the windows the user chose, empty for every booking; ``before`` is the organization's state;
+    ``limit`` is 100 if this sync knows that 200 is refused.
     """
 
     def __init__(self, statuses: Sequence[str], before: Seen | None = None, *, limit: int = MAX_LIMIT) -> None:
@@ -313,7 +304,6 @@ class Reading:
             keys=[*self._rows],
             marks=[*map(self._marks.__getitem__, self._rows)],
             seen_before=self._recalled.fingerprints,
-            anonymous=sum(not isinstance(key, str) for key in self._rows),
             evidence=self._evidence,
             refused=self._refused,
             began=self._began,

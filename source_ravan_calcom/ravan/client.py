@@ -27,7 +27,7 @@ from source_ravan_calcom.config import Config, in_words
 from source_ravan_calcom.ravan import failures, responses
 from source_ravan_calcom.ravan.failures import Facts, Kind, OrganizationFailure
 from source_ravan_calcom.ravan.responses import Rows
-from source_ravan_calcom.ravan.throttle import Departure, Paused, Resumed, Throttle
+from source_ravan_calcom.ravan.throttle import Departure, Pause, Throttle
 
 PATH = "/api/v1/calcom/appointments"
 _YEAR = 365 * 24 * 60 * 60.0
@@ -85,7 +85,7 @@ class Client:
     """
 
     def __init__(
-        self, config: Config, timeouts: Timeouts, notify: Callable[[Paused | Resumed], None], until: float | None = None
+        self, config: Config, timeouts: Timeouts, notify: Callable[[Pause], None], until: float | None = None
     ) -> None:
         self.has_succeeded = False
         self.deadline = timeouts.response  # seconds after which a request is to be given up

@@ -38,8 +38,7 @@ _SIGNS: tuple[tuple[Kind, tuple[str | int, ...], tuple[int, ...]], ...] = (
 )
 BY_CODE = {code: kind for kind, codes, _ in _SIGNS for code in codes}
 BY_STATUS = {status: kind for kind, _, statuses in _SIGNS for status in statuses}
-BY_STATUS_CLASS = {3: failures.REDIRECTED, 4: failures.REQUEST_REFUSED}
-"""By the first digit of a status that is not known."""
+BY_STATUS_CLASS = {3: failures.REDIRECTED, 4: failures.REQUEST_REFUSED}  # by the first digit of any other status
 UNEXPLAINED = failures.SERVER_FAILED  # any other response, such as ``success: false`` with status 200
 
 

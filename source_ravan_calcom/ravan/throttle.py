@@ -21,15 +21,10 @@ FASTER = 0.06  # requests per second that each success adds, because the limit m
 
 
 @dataclass(frozen=True)
-class Paused:
-    """All requests wait for ``seconds`` after a 429."""
+class Pause:
+    """All requests wait for ``seconds`` after a 429; 0 once a request succeeds."""
 
     seconds: float
-
-
-@dataclass(frozen=True)
-class Resumed:
-    """A request succeeded after a pause."""
 
 
 @dataclass(eq=False)
@@ -113,7 +108,7 @@ class RatePolicy:
 class Throttle:
     """Makes threads wait until their request may leave."""
 
-    def __init__(self, most: int, notify: Callable[[Paused | Resumed], None]) -> None:
+    def __init__(self, most: int, notify: Callable[[Pause], None]) -> None:
         self._policy = RatePolicy(most)
         self._notify = notify
         self._is_closed = False
@@ -150,7 +145,7 @@ class Throttle:
         """Record a response other than 429."""
         with self._changed:
             if self._policy.limited_since is not None:
-                self._notify(Resumed())
+                self._notify(Pause(0))
             self._policy.succeeded(departure.at)
 
     def refused(self, departure: Departure, retry_after: float) -> float:
@@ -159,5 +154,5 @@ class Throttle:
             now, limited_since = monotonic(), self._policy.limited_since
             self._policy.refused(now, departure.at, retry_after)
             if limited_since is None:
-                self._notify(Paused(self._policy.resumes_at - now))
+                self._notify(Pause(self._policy.resumes_at - now))
             return now - (limited_since or now)

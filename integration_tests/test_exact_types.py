@@ -4,7 +4,7 @@ from io import StringIO
 
 import pytest
 
-from source_ravan_calcom.pyairbyte import exact_types
+from examples.pyairbyte_sync import exact_types
 
 pandas = pytest.importorskip("pandas", reason="pandas comes with PyAirbyte, which supports no Python above 3.12")
 
