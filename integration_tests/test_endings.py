@@ -45,6 +45,12 @@ def test_a_full_disk_ends_the_read_with_a_one_line_error(large_read):
     assert "Traceback" not in done.stderr
 
 
+def test_a_closed_standard_output_ends_a_verb_with_a_one_line_error(connector):
+    closed = ["sh", "-c", 'exec "$0" "$@" >&-', *connector.arguments("spec", None)]
+    done = subprocess.run(closed, stderr=subprocess.PIPE, text=True, timeout=HANG_SECONDS, env=ENVIRONMENT, check=False)
+    assert (done.returncode, done.stderr) == (1, "The output could not be written: standard output is closed.\n")
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_a_read_whose_output_is_not_consumed(large_read, number):
     with subprocess.Popen(large_read, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=ENVIRONMENT) as process:

@@ -38,6 +38,8 @@ def run() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # whatever the environment says
     try:
+        if sys.stdout is None:
+            raise OSError("standard output is closed")
         code = main(sys.argv[1:])
         sys.stdout.flush()
     except BrokenPipeError:

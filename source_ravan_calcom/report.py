@@ -27,6 +27,13 @@ PROGRESS_SECONDS = 30  # between two lines that say how far a sync is
 ITEMS = 20  # organizations that a message lists one by one
 NAMES = 10  # organizations that a sentence names
 
+SKIP_REMEDY = f"To sync the others meanwhile, set {label('failing_organizations')} to {SKIP} instead of {FAIL}."
+_APPEND_REMEDY = (
+    f"{label('failing_organizations')} is set to {SKIP}, but this sync overwrites the table (a full refresh), so that "
+    "the rows of a skipped organization would vanish from it. Choose a sync mode that appends; with PyAirbyte, leave "
+    "out force_full_refresh."
+)
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -241,14 +248,6 @@ class Report:
             f"{sum(each.bookings_sent or 0 for each in everything)} delivered, "
             f"{sum(each.requests for each in everything)} requests"
         )
-
-
-_APPEND_REMEDY = (
-    f"{label('failing_organizations')} is set to {SKIP}, but this sync overwrites the table (a full refresh), so that "
-    "the rows of a skipped organization would vanish from it. Choose a sync mode that appends; with PyAirbyte, leave "
-    "out force_full_refresh."
-)
-SKIP_REMEDY = f"To sync the others meanwhile, set {label('failing_organizations')} to {SKIP} instead of {FAIL}."
 
 
 def summary(outcomes: Outcomes, remedy: str, where: str) -> str:

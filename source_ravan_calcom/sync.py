@@ -33,6 +33,11 @@ APPOINTMENTS, ORGANIZATIONS = "appointments", "organizations"
 PRIMARY_KEYS = {APPOINTMENTS: records.PRIMARY_KEY, ORGANIZATIONS: ["organization_id"]}
 SCHEMAS = Path(__file__).with_name("schemas")
 
+_LOSSES = {
+    records.NULLED: "{field} is null in {rows}, because the values sent do not fit the column's type.",
+    records.TRUNCATED: "A part of {field} was replaced or cut in {rows}, because databases can't store it.",
+}
+
 STATE_BYTES = 8_000_000  # near the platform's limit of 10 MiB for all states of a connection
 
 # With these, and HTTP 400, some versions of the API refuse a limit above 100.
@@ -269,12 +274,6 @@ class Sync:
             if each.synced_at:  # the later time counts: one stream may have been deselected for a while
                 last_reads[org_id] = max(each.synced_at, last_reads.get(org_id, each.synced_at))
         return seen, {org_id: last_reads[org_id] for org_id in self._config.org_ids if org_id in last_reads}
-
-
-_LOSSES = {
-    records.NULLED: "{field} is null in {rows}, because the values sent do not fit the column's type.",
-    records.TRUNCATED: "A part of {field} was replaced or cut in {rows}, because databases can't store it.",
-}
 
 
 def lowers_limit(reading: Reading, failure: failures.OrganizationFailure) -> bool:

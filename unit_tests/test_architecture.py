@@ -107,6 +107,6 @@ def test_only_the_throttle_has_a_lock():
 
 
 def test_the_package_does_not_exceed_its_maximum_size():
-    assert len(PATHS) <= 18
+    assert len(MODULES) <= 18
     lines = {str(path.relative_to(PACKAGE)): len(path.read_text(encoding="utf-8").splitlines()) for path in MODULES}
-    assert sum(lines.values()) <= 3_430, lines
+    assert sum(lines.values()) <= 3_300, lines

@@ -19,15 +19,13 @@ from zlib import crc32
 
 import orjson
 
-Row = dict[str, Any]
-"""One appointment as Ravan sends it, or as it is delivered. Its texts are valid Unicode."""
-
-Key = str | tuple[bytes, int]
-"""The key of a row: its UID or, without one, its content and the number of the equal rows before it."""
+Row = dict[str, Any]  # one appointment, as Ravan sends it or as it is delivered; its texts are valid Unicode
+Key = str | tuple[bytes, int]  # of a row: its UID or, without one, its content and how often that has occurred
+Converted = tuple[Any, str]  # a value that fits, and its loss: NULLED, TRUNCATED, or an empty string for none
+Change = tuple[str, str]  # a column, and the loss of its value
 
 PRIMARY_KEY = ["organization_id", "id"]
 CURSOR_FIELD = "synced_at"
-
 DEAD = ("cancelled", "rejected")  # values of the column status: the booking doesn't take place
 
 UID_BYTES, CONTENT_BYTES = 2, 4  # of a fingerprint in the state
@@ -136,9 +134,6 @@ def utc_text(at: datetime) -> str:
     return at.astimezone(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-Converted = tuple[Any, str]  # a value that fits, and its loss: NULLED, TRUNCATED, or an empty string for none
-
-
 def as_text(value: Any) -> Converted:
     """Convert to text: a number to its digits, an object or a list to its JSON; replace NUL (PostgreSQL rejects it)."""
     if not isinstance(value, str):
@@ -199,8 +194,6 @@ CONVERSIONS: Mapping[str, Callable[[Any], Converted]] = {
 """How each column is converted to its type in ``schemas/appointments.json``. Nulls stay null."""
 
 _texts = itemgetter(*(column for column, conversion in CONVERSIONS.items() if conversion is as_text))
-
-Change = tuple[str, str]  # a column, and the loss of its value
 
 
 def fit(row: Row, org_id: str) -> tuple[Change, ...]:

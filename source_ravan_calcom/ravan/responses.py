@@ -23,6 +23,7 @@ MAX_BODY_BYTES = 32 * 1024 * 1024  # decompressed; far above 200 rows
 CODE_LENGTH = 60
 _DEEPEST = 200  # orjson prints 254 levels
 HTTP_SUCCESS = 2  # the first digit of the HTTP status
+_BROKEN = object()  # a body that is not JSON
 
 # (kind, codes, HTTP statuses). The codes are those of the contract and of similar APIs, and gRPC's integers.
 _SIGNS: tuple[tuple[Kind, tuple[str | int, ...], tuple[int, ...]], ...] = (
@@ -106,9 +107,6 @@ def _code(value: Any) -> str | int:
 def is_foreign(owner: Any, org_id: str) -> bool:
     """Whether an ID in a response differs from the requested one; the case of a UUID does not matter."""
     return owner not in (None, "", org_id) and not (isinstance(owner, str) and owner.strip().lower() == org_id.lower())
-
-
-_BROKEN = object()
 
 
 def _parsed(content: bytes | bytearray) -> tuple[Any, bool]:
