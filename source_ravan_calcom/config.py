@@ -19,14 +19,14 @@ FAIL, SKIP = "fail", "skip"  # values of Failing Organizations
 SOON = timedelta(days=7)  # a caution is logged this long before the token expires
 SHOWN_LENGTH = 200  # characters of an invalid value that an error shows
 
-# Hosts for which http is allowed and no proxy is used; the last two are the host as seen from a container.
+# Here, http is allowed and no proxy is used; the last two are the host as seen from a container.
 THIS_MACHINE = ("localhost", "127.0.0.1", "[::1]", "host.docker.internal", "host.containers.internal")
 NOT_FILTERS = ("accepted", "pending", "rejected", "awaiting_host")  # values of the status column
 
 _API_URL = re.compile(r"(https?)://([\w.-]+|\[[\da-f:.]+])(:\d{1,5})?(/[^\s?#]*)?", re.IGNORECASE)
 _BEARER = re.compile(r"\ABearer(?:\s+|\Z)", re.IGNORECASE)
 _TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")  # RFC 6750; none is escaped in a log line, so the CDK can mask it
-# Lists of IDs are pasted from sheets, JSON and mails, with invisible spaces, quotes and brackets.
+# Lists of IDs are pasted from sheets, JSON and mails.
 _SEPARATORS = re.compile(r"[\s,;\u200b\u2060\ufeff]+")
 _WRAPPING = "\"'`“”„‘’‚«»‹›[](){}<>"  # noqa: RUF001
 _ORG_ID = re.compile(r"(?=.*[A-Za-z0-9])[\w.:~@|+-]*[\w~@|+-]", re.ASCII)
@@ -73,7 +73,7 @@ class Config:
     num_workers: int
     api_url: str  # scheme, host and path prefix, without a trailing slash
     token_expires_at: datetime | None = None  # None where the token does not say
-    cautions: tuple[str, ...] = ()  # sentences about settings that can be used but are probably mistakes
+    cautions: tuple[str, ...] = ()  # sentences about probable mistakes
 
     @classmethod
     def parse(cls, settings: Mapping[str, Any]) -> Config:

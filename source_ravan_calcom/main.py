@@ -59,13 +59,13 @@ def main(arguments: list[str]) -> int:
     if not arguments or {"-h", "--help"} & {*arguments}:  # also after a verb: the CDK's help lists low-code options
         print(HELP, end="", file=sys.stdout if arguments else sys.stderr)
         return 0 if arguments else USAGE_ERROR
-    # These imports take seconds; the signal handlers are installed before them.
+    # These imports take seconds.
     from airbyte_cdk.entrypoint import AirbyteEntrypoint, launch  # noqa: PLC0415
     from airbyte_cdk.utils import AirbyteTracedException  # noqa: PLC0415
 
     from source_ravan_calcom.source import SourceRavanCalcom  # noqa: PLC0415
 
-    # Print no stack trace for a log line that can't be printed: the next message fails as well, and ends the process.
+    # A log line that can't be printed needs no stack trace: the next message fails as well.
     logging.raiseExceptions = False
     # Hide the first line of the CDK's memory monitor, but not its warnings.
     logging.getLogger("airbyte").addFilter(lambda line: line.module != "memory_monitor" or line.levelno > logging.INFO)

@@ -22,8 +22,8 @@ from source_ravan_calcom.ravan.failures import OrganizationFailure
 from source_ravan_calcom.ravan.throttle import Pause
 
 READ, FAILED, NOT_ATTEMPTED = "read", "failed", "not_asked"  # values of the column outcome
-SAME_FAILURE = 3  # so many organizations must fail in the same way, before any request succeeds, to stop the sync
-PROGRESS_SECONDS = 30  # between two lines that say how far a sync is
+SAME_FAILURE = 3  # organizations that must fail in the same way, before any request succeeds, to stop the sync
+PROGRESS_SECONDS = 30  # between two log lines about a sync's progress
 ITEMS = 20  # organizations that a message lists one by one
 NAMES = 10  # organizations that a sentence names
 
@@ -39,7 +39,7 @@ _APPEND_REMEDY = (
 class Outcome:
     """The outcome of one organization in this sync."""
 
-    outcome: str  # read, failed or not_asked
+    outcome: str
     at: datetime  # when it ended; if it was read, the synced_at of its bookings
     failure: OrganizationFailure | None = None  # if not attempted, the failure that stopped the sync
     requests: int = 0
@@ -52,8 +52,8 @@ class Outcome:
 class Outcomes:
     """The outcome of each organization, recorded once.
 
-    A failure that may concern all organizations, such as a refused token, is suspended. If several organizations have
-    it before any request succeeds, it stops the sync; else each counts as its organization's own.
+    A failure that may concern all organizations, such as a refused token, is suspended. It stops the sync if several
+    have it before any request succeeds; else it counts as the organization's own.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Outcomes:
 
     @property
     def tally(self) -> Counter[str]:
-        """How many organizations have which outcome."""
+        """The number of organizations by outcome."""
         return Counter(each.outcome for each in self.by_org.values())
 
     @property

@@ -30,7 +30,7 @@ class SourceRavanCalcom(Source):
         return NAME
 
     def configure(self, config: Mapping[str, Any], temp_dir: str) -> Mapping[str, Any]:
-        """Return the settings normalised. They hold the token, so no file is written."""
+        """Return the settings, normalised; they are not written to a file, because they hold the token."""
         parsed = _or_refused(Config.parse, config)
         # Keep unknown settings, so that each verb can warn about them.
         known = connection_specification()["properties"]

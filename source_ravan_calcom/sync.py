@@ -107,7 +107,7 @@ class Sync:
     def read(self) -> Iterator[models.AirbyteMessage]:
         """Yield the messages of every selected stream, then raise an AirbyteTracedException if the sync failed."""
         yield _status(self._first, models.AirbyteStreamStatus.STARTED)
-        # Made one by one, and dropped when done, because each holds the rows that were read.
+        # Made one by one, and dropped when done, because each holds rows.
         organizations = (Organization(org_id) for org_id in self._config.org_ids)
         for event in self._pool.events(organizations, self._read, self._client):
             yield from self._handle(event)

@@ -1,8 +1,8 @@
 """The worker pool: which organization is started next, which is retried when, and which took too long.
 
-One thread owns the pool, the one that iterates over :meth:`WorkerPool.events`. Workers only send requests and turn
-responses into rows. A worker whose request exceeds its deadline can't be stopped: its result is ignored, and another
-worker takes its place. For a moment, more than Concurrent Requests may be open.
+The thread that iterates over :meth:`WorkerPool.events` owns the pool. Workers only send requests and turn responses
+into rows. A worker whose request exceeds its deadline can't be stopped: its result is ignored, and another takes its
+place, so for a moment more than Concurrent Requests may be open.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Task:
     org_id: str
     call: Call = field(init=False)  # the latest attempt
     failing_since: float = 0.0  # monotonic time of the current request's first failure
-    failure: OrganizationFailure | None = None  # the last one
+    failure: OrganizationFailure | None = None
 
     def __post_init__(self) -> None:
         self.call = Call(self.org_id)
@@ -86,7 +86,7 @@ AnyEvent = Finished[TaskT] | Retrying[TaskT] | Pause
 class Threads:
     """Daemon threads, each kept for the next job.
 
-    The standard library's pool waits for its threads when the process ends, and one of ours may hang.
+    The standard library's pool waits for its threads at exit, and one of ours may hang.
     """
 
     def __init__(self) -> None:
@@ -136,10 +136,7 @@ class WorkerPool(Generic[TaskT]):
         self._closes_at = 0.0
 
     def events(self, tasks: Iterable[TaskT], work: Callable[[TaskT], Any], client: Client) -> Iterator[AnyEvent[TaskT]]:
-        """Run ``work`` on all tasks, and yield the events until each has finished or the pool is closed.
-
-        ``client`` is the one through which ``work`` sends its requests.
-        """
+        """Run ``work``, which uses ``client``, on all tasks; yield events until they finish or the pool closes."""
         fresh = iter(tasks)
         try:
             while True:

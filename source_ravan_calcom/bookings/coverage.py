@@ -34,10 +34,10 @@ _AT_PRESENT = frozenset({UPCOMING, windows.RECURRING})  # show all ongoing booki
 
 @dataclass(frozen=True)
 class Claim:
-    """The coverage of one organization after one sync, as of the moment its reading began.
+    """The coverage of one organization as of the moment its reading began.
 
-    Every booking that starts after ``covered_from`` and before ``covered_until`` has been delivered with its status.
-    Once a booking has started and a sync has read it, its status is taken as final.
+    Every booking that starts after ``covered_from`` and before ``covered_until`` has been delivered with its status,
+    which is taken as final once the booking has started and a sync has read it.
     """
 
     coverage: str  # COMPLETE, PARTIAL, FILTERED (limited to the chosen windows) or UNKNOWN

@@ -1,8 +1,7 @@
 """The state of earlier syncs, and the rows that are new compared with it. Pure.
 
-No field of the API says when a booking changed. So the state of ``appointments`` holds the fingerprint of every row of
-each organization's last sync; a row with another fingerprint is new or changed. A row that left the windows is sent
-again if it comes back.
+No field of the API says when a booking changed, so the state of ``appointments`` holds the fingerprint of every row of
+the last sync; a row with another one is new or changed. A row that left the windows is sent again if it comes back.
 
 State of ``appointments``::
 
@@ -19,7 +18,7 @@ State of ``organizations``::
 
     {"version": 1, "organizations": {"<org_id>": "<synced_at of its bookings>"}}
 
-Versions 1 and 2 hold fingerprints of contents alone: unchanged rows are not sent again, but coverage restarts. Until
+Versions 1 and 2 hold fingerprints of contents alone: coverage restarts, but unchanged rows are not sent again. Until
 such an organization is read again, its entry keeps them and holds ``"version": 2``.
 """
 
@@ -45,7 +44,7 @@ ORGANIZATIONS_STATE_VERSION = 1
 
 STATES_PER_SYNC = 10  # at most, before the last one; each holds all organizations
 
-_LAST = datetime.max.replace(tzinfo=timezone.utc) - timedelta(milliseconds=1)  # a millisecond fits after it
+_LAST = datetime.max.replace(tzinfo=timezone.utc) - timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True)

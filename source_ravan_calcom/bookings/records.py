@@ -87,7 +87,7 @@ def identity(row: Row) -> str | None:
 def uid_mark(key: Key) -> bytes:
     """The part of a fingerprint that identifies the booking; the same for all rows without a UID.
 
-    With 1,200 rows seen before, 2 % of new UIDs pass for one of them, so no rule may depend on a single UID.
+    With 1,200 bookings, 2 % of new UIDs pass for one of them, so no rule may depend on a single UID.
     """
     return (crc32(key.encode()) & 0xFFFF).to_bytes(UID_BYTES, "big") if isinstance(key, str) else bytes(UID_BYTES)
 
@@ -198,9 +198,9 @@ _texts = itemgetter(*(column for column, conversion in CONVERSIONS.items() if co
 
 def fit(row: Row, org_id: str) -> tuple[Change, ...]:
     """Convert a row to the types of the schema, in place, and return the losses for the record's ``meta.changes``."""
-    row["organization_id"] = org_id  # as in the settings, so that bookings join with the organizations stream
+    row["organization_id"] = org_id  # as in the settings and in the organizations stream
     try:
-        # Fast path: nearly every row is as documented.
+        # Nearly every row is as documented.
         if (
             _documented_time(row["start_time"])
             and _documented_time(row["end_time"])
@@ -224,8 +224,7 @@ def fit(row: Row, org_id: str) -> tuple[Change, ...]:
 def distinct(rows: Sequence[Row]) -> tuple[dict[Key, Row], dict[str, int]]:
     """Keep one row of each booking in one response.
 
-    A booking with several attendees may have a row for each. The row whose JSON sorts first is kept, so the one with
-    the first ``attendee_email``, whatever the order of the response.
+    A booking may have a row for each attendee. The row whose JSON sorts first is kept: the first ``attendee_email``.
 
     Returns:
         The rows by key, in the order of the response, and the number of different rows left out, by UID.

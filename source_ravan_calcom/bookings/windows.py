@@ -1,10 +1,10 @@
 """Cal.com's status filters as windows: their rows, order and caps, and reading an organization. Pure.
 
 The endpoint returns at most 200 rows and has no pages, but each status filter is a window onto the account with its own
-limit and order. An account that does not fit into one unfiltered response is read through them.
+limit and order. A large account is read through them.
 
 Versions of Cal.com differ, and one ignores the filter. So each response is also evidence of the window's meaning and
-order, of a cut, and of whether the account is still the one that was read before.
+order, of a cut, and of whether the account is still the same.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from source_ravan_calcom.bookings import records
 from source_ravan_calcom.bookings.records import MARK, Key, Row, moment, uid_mark, unpacked
 
 MAX_LIMIT = 200  # the most rows a response can hold; the endpoint turns a larger limit into 50
-LOWER_LIMIT = 100  # used where MAX_LIMIT is refused: some versions of Cal.com's API take no more
+LOWER_LIMIT = 100  # some versions of Cal.com's API take no more
 CAPS = (50, LOWER_LIMIT, MAX_LIMIT)  # at which a response is cut: default of the endpoint, of Cal.com, and maximum
 SHORT, OVER = 5, 3
 """A response that was cut may hold up to ``SHORT`` rows fewer than a cap, or up to ``OVER`` rows more.
@@ -29,7 +29,7 @@ Cal.com reads a page of ids and then their rows, and skips an id whose row is mi
 ODD_ROWS = 2  # rows that may contradict a rule, because bookings change between two requests
 DISTINCT_STARTS = 10  # if this many are in order, the window is sorted by start
 CLOCK_DIFFERENCE = timedelta(minutes=5)  # Cal.com's clock is not the one that dates the response
-EARLIEST_YEAR = 2000  # no booking is older; the zero times of Go and Unix are
+EARLIEST_YEAR = 2000  # no booking is older
 UNFILTERED = None  # the status of a request without a filter
 
 
@@ -65,7 +65,7 @@ WINDOWS: tuple[Window, ...] = (
 )
 """The windows, in the order in which they are read.
 
-Bookings move only down this list: they are confirmed, become past, and may be cancelled at any point. So a booking that
+Bookings move only down this list: they are confirmed, become past, and may be cancelled at any point. A booking that
 changes during the reading is read again in a later window; the last version is delivered.
 """
 
@@ -102,8 +102,8 @@ class Seen:
     synced_at: datetime | None = None  # when they were read
     covered: Covered | None = None
     settled: bytes = b""  # the fingerprints of the rows in windows that look back
-    gap: tuple[datetime, datetime, datetime] | None = None  # the latest gap: from, to, found at
-    limit: int | None = None  # the limit that the API accepts, if MAX_LIMIT was refused
+    gap: tuple[datetime, datetime, datetime] | None = None  # the latest: from, to, found at
+    limit: int | None = None  # if MAX_LIMIT was refused
     cap: int | None = None  # the most rows that a response holds, if it is less than the limit
     shows_pending: bool = False  # `upcoming` shows pending bookings, so `unconfirmed` adds none
     is_doubted: bool = False  # bookings were missing in the last sync; their fingerprints are kept
@@ -367,10 +367,8 @@ class Reading:
         return [status for status, cap in caps.items() if cap and most <= cap + OVER]
 
     def _is_whole(self) -> bool:
-        """Whether the windows show that the unfiltered response is whole, although its number of rows suggests a cut.
-
-        A cut would hide the latest bookings, and those come first in ``past`` and ``cancelled``.
-        """
+        """Whether the windows show that the unfiltered response is whole, although it seems to be cut."""
+        # A cut would hide the latest bookings, and those come first in `past` and `cancelled`.
         unfiltered = self._evidence.get(UNFILTERED)
         if not unfiltered or unfiltered.disorder:
             return False

@@ -61,7 +61,7 @@ class Call:
     """The requests of one attempt to read an organization."""
 
     org_id: str
-    requests: int = 0  # how many were sent
+    requests: int = 0
     failures: int = 0  # how often the current request has failed
     given_up: int = 0  # how many earlier attempts were given up; a successful request does not reset it
     departure: Departure | None = None  # the request under way
@@ -69,7 +69,7 @@ class Call:
 
 
 class NotAttempted(Exception):
-    """The request was not sent: the client was closed, its time limit was reached, or the attempt was given up."""
+    """The request was not sent: the client was closed, its time was up, or the attempt was given up."""
 
 
 class _Session(requests.Session):
@@ -176,7 +176,7 @@ class Client:
             raw = send(_session(self._config))
         with raw:
             if raw.status_code // 100 == 1:
-                # The final response follows on this connection. The error closes it before another request uses it.
+                # The final response follows on this connection, which the error closes.
                 raise net.ProtocolError(f"HTTP {raw.status_code}")
             return raw, raw.raw.read(responses.MAX_BODY_BYTES + 1, decode_content=True)
 

@@ -9,8 +9,7 @@ from typing import Any
 
 from source_ravan_calcom.config import one_line
 
-CONFIG, SYSTEM, TRANSIENT = "config_error", "system_error", "transient_error"
-"""The protocol's failure types: to be fixed by the user; to be fixed by the maintainers; may pass by itself."""
+CONFIG, SYSTEM, TRANSIENT = "config_error", "system_error", "transient_error"  # the protocol's failure types
 
 
 @dataclass(frozen=True)
@@ -102,7 +101,7 @@ class Facts:
 
 
 class OrganizationFailure(Exception):
-    """One organization could not be read. Only an unexpected error has a stack trace."""
+    """One organization could not be read."""
 
     def __init__(self, kind: Kind, facts: Facts, stack_trace: str | None = None) -> None:
         tries = "once" if facts.tries == 1 else f"{facts.tries} times"

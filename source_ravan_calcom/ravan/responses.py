@@ -1,7 +1,7 @@
 """The meaning of a response: HTTP status and body in, rows or a failure out. Pure.
 
-The API's own code decides, because the contract gives no HTTP statuses for its codes; without a known code, the HTTP
-status decides. A 429 is always a rate limit.
+The API's own code decides, because the contract gives no HTTP statuses; without a known code, the status decides. A 429
+is always a rate limit.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Rows:
 
     rows: list[Row]
     count: Any = None  # their number as the response states it
-    repaired: bool = False  # whether invalid characters or a number out of range were replaced
+    repaired: bool = False  # invalid characters or a number out of range were replaced
 
 
 def read(status: int, content: bytes | bytearray, facts: Facts) -> Rows:
