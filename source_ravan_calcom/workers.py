@@ -97,8 +97,12 @@ class Threads:
         """Run a job; start another thread if there are fewer than ``busy``."""
         self._jobs.put(job)
         if self._count < busy:
-            self._count += 1
-            Thread(target=self._work, daemon=True).start()
+            try:
+                Thread(target=self._work, daemon=True).start()
+                self._count += 1
+            except RuntimeError:  # the system allows no more threads
+                if not self._count:
+                    raise
 
     def lose(self) -> None:
         """Stop counting a thread that hangs."""
