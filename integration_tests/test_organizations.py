@@ -81,7 +81,7 @@ def test_a_gap_causes_one_warning_and_stays_in_the_organizations_row(connector, 
         sandbox.faults.clear()
 
 
-def test_coverage_begins_anew_if_another_account_is_connected(connector, sandbox):
+def test_coverage_restarts_if_another_account_is_connected(connector, sandbox):
     connection = Connection(connector, "org", streams=BOTH)
     sandbox.put(generated("org", 20, 1, sandbox.clock.now()))
     connection.sync()

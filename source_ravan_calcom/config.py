@@ -166,7 +166,7 @@ def _typed(subject: str, value: Any, field: Mapping[str, Any]) -> Any:
         hint = f"; {value} is a value of the status column" if value in NOT_FILTERS else ""
         raise InvalidConfig(f"{subject} can only be {', '.join(others)} or {last}{hint}.")
     if not isinstance(value, str) or LONE_SURROGATE.search(value):
-        raise InvalidConfig(f"{subject} must be a text.")
+        raise InvalidConfig(f"{subject} must be text.")
     if not re.search(field.get("pattern", ""), value):  # only the entries of org_ids have a pattern
         raise InvalidConfig(f"{subject} holds no organization ID.")
     return value.strip()

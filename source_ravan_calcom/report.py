@@ -200,8 +200,8 @@ class Report:
             rest = "In {} more organizations a gap opened; the organizations stream names them."
             sentence = _gap_in_words(claim.gap, claim.causes)
         elif claim.reason:
-            rest = "Coverage of {} more organizations begins anew or is unknown, see the organizations stream."
-            sentence = f": coverage {'begins anew' if claim.is_first else 'is unknown'}, because {claim.reason}."
+            rest = "Coverage of {} more organizations restarts or is unknown; see the organizations stream."
+            sentence = f": coverage {'restarts' if claim.is_first else 'is unknown'}, because {claim.reason}."
             level = logging.INFO if claim.reason in coverage.HARMLESS else level
         elif claim.covered_from and claim.is_first and not self._forgets:
             rest, level = "", logging.INFO
@@ -233,7 +233,7 @@ class Report:
             filtered = counts[coverage.FILTERED]
             self._logger.info(
                 f"Coverage: {counts[coverage.COMPLETE]} complete, {counts[coverage.PARTIAL]} partial, "
-                f"{counts[coverage.UNKNOWN]} unknown{f', {filtered} by the chosen statuses alone' if filtered else ''}."
+                f"{counts[coverage.UNKNOWN]} unknown{f', {filtered} only for the chosen statuses' if filtered else ''}."
             )
 
     def _totals(self) -> str:

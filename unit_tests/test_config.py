@@ -172,13 +172,13 @@ def test_an_invalid_or_unencrypted_address_is_refused_without_being_shown(url):
         ({"org_ids": None}, "Organization IDs (org_ids) is missing."),
         ({"org_ids": []}, "Organization IDs (org_ids) is missing."),
         ({"org_ids": ""}, "Organization IDs (org_ids) is missing."),
-        ({"access_token": 5}, "Access Token (access_token) must be a text."),
+        ({"access_token": 5}, "Access Token (access_token) must be text."),
         ({"org_ids": "a"}, "Organization IDs (org_ids) must be a list."),
         ({"org_ids": {"a": 1}}, "Organization IDs (org_ids) must be a list."),
         ({"org_ids": ["a", ""]}, "Organization IDs (org_ids) entry 2 holds no organization ID."),
         ({"org_ids": ["a", " []; "]}, "Organization IDs (org_ids) entry 2 holds no organization ID."),
-        ({"org_ids": ["a", 7]}, "Organization IDs (org_ids) entry 2 must be a text."),
-        ({"org_ids": ["a", ["b"]]}, "Organization IDs (org_ids) entry 2 must be a text."),
+        ({"org_ids": ["a", 7]}, "Organization IDs (org_ids) entry 2 must be text."),
+        ({"org_ids": ["a", ["b"]]}, "Organization IDs (org_ids) entry 2 must be text."),
         (
             {"org_ids": ["x", "1. a 2. b https://x.example/c - \x00 é"]},
             "Organization IDs (org_ids) holds text that can't be an organization ID: "
@@ -203,13 +203,13 @@ def test_an_invalid_or_unencrypted_address_is_refused_without_being_shown(url):
         ({"statuses": ["Past"]}, f"Booking Statuses (statuses) entry 1 can only be {FILTERS}."),
         ({"statuses": [["past"]]}, f"Booking Statuses (statuses) entry 1 can only be {FILTERS}."),
         ({"statuses": "past"}, "Booking Statuses (statuses) must be a list."),
-        ({"agent_id": 1}, "Agent ID (agent_id) must be a text."),
+        ({"agent_id": 1}, "Agent ID (agent_id) must be text."),
         (
             {"failing_organizations": "eyJs3cret.b.c"},
             "Failing Organizations (failing_organizations) can only be fail or skip.",
         ),
-        ({"api_url": 5}, "API URL (api_url) must be a text."),
-        ({"agent_id": "\ud800"}, "Agent ID (agent_id) must be a text."),
+        ({"api_url": 5}, "API URL (api_url) must be text."),
+        ({"agent_id": "\ud800"}, "Agent ID (agent_id) must be text."),
     ],
 )
 def test_an_invalid_setting_is_refused_with_title_and_key(settings, sentence):

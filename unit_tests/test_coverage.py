@@ -135,7 +135,7 @@ def settled(world: World) -> Claim:
 
 @pytest.mark.parametrize("of_its_own", [150, 600])
 @pytest.mark.parametrize(("statuses", "last_day"), [((), 20), (("accepted",), 20), (("accepted",), 0), (DEAD, -1)])
-def test_coverage_begins_anew_if_a_host_becomes_team_admin(of_its_own, statuses, last_day):
+def test_coverage_restarts_if_a_host_becomes_team_admin(of_its_own, statuses, last_day):
     world = host(of_its_own)
     before = settled(world)
     world.live(timedelta(hours=1))
@@ -158,7 +158,7 @@ def test_more_future_bookings_affect_no_claim():
     assert world.false_statements(claim) == []
 
 
-def test_an_import_of_past_bookings_begins_coverage_anew():
+def test_an_import_of_past_bookings_restarts_coverage():
     world = host(600)
     settled(world)
     world.life.mixed(400, -90, -1, ("accepted",))
@@ -168,7 +168,7 @@ def test_an_import_of_past_bookings_begins_coverage_anew():
 
 
 @pytest.mark.parametrize("shared", [0, 1, 5])
-def test_coverage_begins_anew_for_another_account_and_again_for_the_first_one(shared):
+def test_coverage_restarts_for_another_account_and_again_for_the_first_one(shared):
     world = host(900)
     settled(world)
     first, other = world.account, host(1_800, seed=2).account
@@ -186,7 +186,7 @@ def test_coverage_begins_anew_for_another_account_and_again_for_the_first_one(sh
         assert world.false_statements(claim) == []
 
 
-def test_coverage_of_a_smaller_account_is_unknown_once_then_begins_anew():
+def test_coverage_of_a_smaller_account_is_unknown_once_then_restarts():
     world = host(150)
     settled(world)
     world.connect(host(120, seed=2).account)
@@ -527,7 +527,7 @@ def test_a_gap_opens_if_a_cut_window_does_not_reach_the_last_sync(past, cancelle
     ("known", "unknown", "reason"),
     [(3, 0, ""), (3, 2, ""), (50, 3, OLDER), (3, 90, OLDER), (2, 0, EXCHANGED), (0, 90, EXCHANGED)],
 )
-def test_coverage_begins_anew_if_known_bookings_are_missing_or_unknown_ones_appear(known, unknown, reason):
+def test_coverage_restarts_if_known_bookings_are_missing_or_unknown_ones_appear(known, unknown, reason):
     claim = claimed({"past": cut(-20, known=known, unknown=unknown), "cancelled": WHOLE}, BEFORE)
     assert claim.reason == reason
     assert claim.is_first is bool(reason)
@@ -547,7 +547,7 @@ def test_coverage_becomes_complete_only_if_no_known_booking_is_missing(missing, 
     assert claim.coverage == ("complete" if is_null else "partial")
 
 
-def test_coverage_is_unknown_once_after_bookings_are_missing_then_begins_anew():
+def test_coverage_is_unknown_once_after_bookings_are_missing_then_restarts():
     evidence = {"past": WHOLE, "cancelled": WHOLE}
     claim = claimed(evidence, BEFORE, missing=3)
     assert (claim.coverage, claim.reason, claim.kept) == ("unknown", FEWER, BEFORE)
@@ -576,7 +576,7 @@ def test_coverage_is_complete_again_once_no_window_is_cut():
     assert (claim.coverage, claim.covered_from, claim.gap) == ("complete", None, None)
 
 
-def test_coverage_begins_anew_if_the_chosen_statuses_change():
+def test_coverage_restarts_if_the_chosen_statuses_change():
     before = Covered(BEFORE.read_at, BEFORE.covered_from, ("cancelled",))
     evidence = {"cancelled": cut(-20, known=50), "upcoming": WHOLE}
     assert claimed(evidence, before, ("cancelled",)).covered_from == BEFORE.covered_from
@@ -585,7 +585,7 @@ def test_coverage_begins_anew_if_the_chosen_statuses_change():
     assert (claim.is_first, claim.reason) == (True, STATUSES)
 
 
-def test_coverage_begins_anew_if_the_last_sync_is_in_the_future():
+def test_coverage_restarts_if_the_last_sync_is_in_the_future():
     """One of the clocks was wrong, so it is unknown whether a gap opened."""
     evidence = {"past": cut(-20, known=50), "upcoming": WHOLE}
     claim = claimed(evidence, Covered(START + timedelta(days=60), None))
@@ -594,7 +594,7 @@ def test_coverage_begins_anew_if_the_last_sync_is_in_the_future():
     assert claimed(evidence, Covered(START + timedelta(minutes=1), None)).coverage == "complete"
 
 
-def test_a_state_of_an_earlier_version_begins_coverage_anew():
+def test_a_state_of_an_earlier_version_restarts_coverage():
     claim = claimed({"past": cut(-20, known=50)}, BEFORE, is_old=True)
     assert (claim.is_first, claim.reason, claim.covered_from) == (True, UPGRADED, START - timedelta(hours=20))
 
@@ -624,7 +624,7 @@ def test_a_last_start_at_the_earliest_time_bounds_the_claim():
         (("past", "upcoming", "recurring", "unconfirmed"), False, True),
     ],
 )
-def test_coverage_begins_anew_if_the_chosen_statuses_hide_ongoing_bookings(statuses, shows_pending, goes_on):
+def test_coverage_restarts_if_the_chosen_statuses_hide_ongoing_bookings(statuses, shows_pending, goes_on):
     before = Covered(BEFORE.read_at, BEFORE.covered_from, statuses)
     evidence = {**dict.fromkeys(statuses, WHOLE), "past": cut(-20, known=50)}
     claim = claimed(evidence, before, statuses, shows_pending=shows_pending)

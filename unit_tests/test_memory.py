@@ -190,7 +190,7 @@ def test_an_upgrade_sends_nothing_again(state):
     assert compared([OTHER, new, ROW], after).rows == []
 
 
-def test_an_upgrade_begins_coverage_anew_once_and_logs_it():
+def test_an_upgrade_restarts_coverage_once_and_logs_it():
     over = [
         {
             **ROW,

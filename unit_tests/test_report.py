@@ -593,4 +593,4 @@ def test_an_account_with_too_few_bookings_for_a_proof_causes_no_warning(sync_of,
 
 def test_organizations_with_chosen_statuses_are_counted_separately(sync_of, caplog):
     sync_of([booked("a", past(3))], NOW, statuses=["past", "upcoming"])
-    assert "Coverage: 0 complete, 0 partial, 0 unknown, 1 by the chosen statuses alone." in caplog.messages
+    assert "Coverage: 0 complete, 0 partial, 0 unknown, 1 only for the chosen statuses." in caplog.messages
