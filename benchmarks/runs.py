@@ -61,8 +61,8 @@ class Contender:
     directory: Path = ROOT
 
 
-def _module(name: str, python: str = sys.executable) -> list[str]:
-    return [python, "-m", f"benchmarks.contenders.{name}"]
+def _module(name: str) -> list[str]:
+    return [sys.executable, "-m", f"benchmarks.contenders.{name}"]
 
 
 OURS = Contender("this connector, full refresh", _module("ours"), "full_refresh")
@@ -70,13 +70,11 @@ OURS_INCREMENTAL = Contender("this connector, incremental", _module("ours"), "in
 _EARLIER = Path(os.environ.get("EARLIER", ROOT)).resolve()
 
 EARLIER = [
-    Contender(
-        f"earlier version, {mode.replace('_', ' ')}", _module("ours", f"{_EARLIER}/.venv/bin/python"), mode, _EARLIER
-    )
+    Contender(f"earlier version, {mode.replace('_', ' ')}", _module("ours"), mode, _EARLIER)
     for mode in ("full_refresh", "incremental")
     if _EARLIER != ROOT
 ]
-"""An earlier version of the connector, in the clone that the variable ``EARLIER`` names, with its ``.venv``."""
+"""The code in the clone that the variable ``EARLIER`` names, run in this environment, so that only the code differs."""
 
 LOWCODE = Contender("low-code manifest, full refresh", _module("lowcode"), "full_refresh")
 LOWCODE_INCREMENTAL = Contender("low-code manifest, incremental", _module("lowcode"), "incremental")
