@@ -78,7 +78,7 @@ def _judged(outcomes: Outcomes, config: Config, logger: logging.Logger) -> Airby
             f"{not_attempted} of {len(config.org_ids)} organizations were not checked, because the check was stopped "
             f"or had used up its {SECONDS} seconds. A sync reads them all."
         )
-    # A failed check prevents the next sync. So it passes despite temporary failures, and despite skipped ones.
+    # A failed check prevents the next sync. So a check passes despite temporary or skipped failures.
     lasting = [failure for failure in failed if failure.kind.failure_type != failures.TRANSIENT]
     if read and stopped_by not in lasting and (config.skips or not lasting):
         return AirbyteConnectionStatus(status=Status.SUCCEEDED)

@@ -45,7 +45,8 @@ def run() -> None:
     except BrokenPipeError:
         _leave(signal.SIGPIPE)  # the reader of our output is gone
     except OSError as error:  # a full disk, most likely; standard error may be another file
-        with suppress(OSError):  # the CDK replaces sys.stderr while it prints
+        with suppress(OSError):
+            # Not sys.stderr, which the CDK replaces.
             print(f"The output could not be written: {error}.", file=sys.__stderr__, flush=True)
         os._exit(1)
     sys.exit(code)
@@ -56,7 +57,7 @@ def main(arguments: list[str]) -> int:
     if arguments[:1] == ["--version"]:
         print(f"{NAME} {version('airbyte-source-ravan-calcom')}")  # noqa: T201
         return 0
-    if not arguments or {"-h", "--help"} & {*arguments}:  # also after a verb: the CDK's help lists low-code options
+    if not arguments or {"-h", "--help"} & {*arguments}:  # of a verb, too: the CDK's own help has low-code options
         print(HELP, end="", file=sys.stdout if arguments else sys.stderr)
         return 0 if arguments else USAGE_ERROR
     # These imports take seconds.
@@ -90,5 +91,5 @@ def main(arguments: list[str]) -> int:
 
 
 def _leave(number: int, frame: Any = None) -> NoReturn:
-    """End at once. An exception could interrupt any line, and the exit could then block on a stalled reader."""
+    """End at once. Raising here could interrupt any line, and the exit could then block on a stalled reader."""
     os._exit(128 + number)

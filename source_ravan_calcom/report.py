@@ -117,7 +117,7 @@ class Outcomes:
 
 
 class Report:
-    """Logs one sync, and words the error that closes it; the error names ``stream``.
+    """Logs one sync, and makes the error that ends it; the error names ``stream``.
 
     ``overwrites``: the destination replaces its table, so no organization can be skipped. ``forgets``: a full refresh.
     """

@@ -295,7 +295,7 @@ def _overwrites(stream: models.ConfiguredAirbyteStream) -> bool:
     if stream.destination_sync_mode is models.DestinationSyncMode.overwrite:
         # PyAirbyte asks to overwrite in every catalog, but merges the records of an incremental sync.
         return stream.sync_mode is models.SyncMode.full_refresh
-    # A refresh that removes earlier records keeps only the current generation.
+    # A refresh that removes earlier records sets the minimum generation to the current one.
     return bool(stream.minimum_generation_id) and stream.minimum_generation_id == stream.generation_id
 
 

@@ -2,7 +2,7 @@
 
 The thread that iterates over :meth:`WorkerPool.events` owns the pool. Workers only send requests and turn responses
 into rows. A worker whose request exceeds its deadline can't be stopped: its result is ignored, and another takes its
-place, so for a moment more than Concurrent Requests may be open.
+place. So for a moment, more requests may be open than Concurrent Requests allows.
 """
 
 from __future__ import annotations

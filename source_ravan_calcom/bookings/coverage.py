@@ -1,8 +1,8 @@
 """Coverage: the time span in which all bookings were delivered, and its gaps. Pure.
 
-A window that was cut hides the bookings beyond its last row. In the cut windows that look back (past, cancelled),
-``back`` is the latest start of a last row; in those that look ahead, ``ahead`` is the earliest. Bookings that start
-strictly between the two are visible; strictly, because Cal.com breaks ties in no fixed order.
+A window that was cut hides the bookings beyond its last row. ``back`` is the latest start among the last rows of the
+cut windows that look back (past, cancelled); ``ahead`` is the earliest among those of the cut windows that look ahead.
+Bookings that start strictly between the two are visible; strictly, because Cal.com breaks ties in no fixed order.
 
 An earlier sync saw everything up to the time it began. If ``back`` is not after that time, no change since then was
 missed, and the earlier coverage continues. Otherwise there is a gap up to ``back``, and coverage restarts.
@@ -26,7 +26,7 @@ CLOCK = "the API's clock was set back since the last sync"
 UPGRADED = "the state was written by an earlier version"
 OLDER = "the account shows older bookings than before"
 FEWER = "bookings that were read before are missing"
-EXCHANGED = "hardly a booking is there that was read before; another Cal.com account may be connected"
+EXCHANGED = "almost no booking that was read before is there; another Cal.com account may be connected"
 HARMLESS = frozenset({STATUSES, UPGRADED})  # they say nothing about the account
 
 _AT_PRESENT = frozenset({UPCOMING, windows.RECURRING})  # show all ongoing bookings, if `upcoming` shows pending ones
@@ -58,7 +58,7 @@ def claim(bookings: Bookings, statuses: Sequence[str], before: Seen | None) -> C
     doubts = _doubts(bookings)
     if doubts or not _is_honoured(bookings.evidence):
         unknown = sum(each.unknown for each in bookings.evidence.values())
-        is_other = max(unknown, bookings.missing) > ODD_ROWS  # the next sync could not see this
+        is_other = max(unknown, bookings.missing) > ODD_ROWS  # the next sync could no longer see that
         return Claim(UNKNOWN, doubts=doubts, kept=None if is_other else covered)
     if before and bookings.missing > ODD_ROWS:
         if not before.is_doubted:

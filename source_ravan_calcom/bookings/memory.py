@@ -19,7 +19,7 @@ State of ``organizations``::
     {"version": 1, "organizations": {"<org_id>": "<synced_at of its bookings>"}}
 
 Versions 1 and 2 hold fingerprints of contents alone: coverage restarts, but unchanged rows are not sent again. Until
-such an organization is read again, its entry keeps them and holds ``"version": 2``.
+an organization is read again, its entry keeps the old fingerprints and holds ``"version": 2``.
 """
 
 from __future__ import annotations

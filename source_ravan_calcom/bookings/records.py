@@ -62,7 +62,7 @@ _epoch_text = re.compile(r"0|-?\d{9,14}(?:\.\d*)?", re.ASCII).fullmatch
 
 
 def fingerprint(row: Row, mark: bytes) -> bytes:
-    """Identify a row's booking, by its ``mark``, and its content, regardless of the order of its fields.
+    """Identify a row's booking (by its ``mark``) and its content, regardless of the order of its fields.
 
     A changed row passes for unchanged with a probability of 2 in 10^10.
     """

@@ -59,7 +59,7 @@ UNCONFIRMED, RECURRING, UPCOMING, PAST, CANCELLED = "unconfirmed", "recurring", 
 WINDOWS: tuple[Window, ...] = (
     Window(UNCONFIRMED, over=False, dead=False),  # pending
     Window(RECURRING, over=False, dead=False),  # part of a series
-    Window(UPCOMING, over=False, dead=False),  # of a series, only accepted ones; of the others, all but dead ones
+    Window(UPCOMING, over=False, dead=False),  # all but dead ones; of a series, only accepted ones
     Window(PAST, over=True, dead=False, looks_back=True),
     Window(CANCELLED, over=None, dead=True, looks_back=True),  # past and future ones
 )
@@ -222,10 +222,10 @@ class Reading:
 
     Request :attr:`next`, and hand the rows to :meth:`take`, until :attr:`is_done`. It takes
 
-    - one request if the unfiltered response is whole and proves more than upcoming bookings;
-    - two if ``past`` must prove that;
+    - one request if the unfiltered response is whole and shows more than upcoming bookings;
+    - two if only ``past`` can prove that;
     - six if the unfiltered response may have been cut, or lacks bookings that were seen before;
-    - five without it, if it would be full of the oldest bookings; four if ``unconfirmed`` is known to add nothing;
+    - five if the unfiltered response would be full of the oldest bookings; four if ``unconfirmed`` adds nothing;
     - one for each chosen status.
 
     ``statuses`` are the windows the user chose, empty for every booking; ``before`` is the organization's state;
@@ -274,7 +274,7 @@ class Reading:
         return True
 
     def take(self, rows: list[Row], at: datetime, began: datetime) -> None:
-        """Take the rows of the request for :attr:`next`, which ``began`` and ended ``at`` these times."""
+        """Take the rows of the request for :attr:`next`, which started at ``began`` and ended at ``at``."""
         status = self._waiting.pop(0)
         self._began = self._began or began
         found, left_out = records.distinct(rows)

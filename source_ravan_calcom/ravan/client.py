@@ -139,7 +139,7 @@ class Client:
         clock = datetime.now(timezone.utc)
         try:
             raw, body = self._send(call.org_id, status, limit)
-        except (OSError, net.HTTPError, AirbyteTracedException) as error:  # those of requests are OSErrors
+        except (OSError, net.HTTPError, AirbyteTracedException) as error:  # the requests library's are OSErrors
             raise _network_failure(error, facts) from None
         try:
             rows = responses.read(raw.status_code, body, facts)
