@@ -266,7 +266,7 @@ def summary(outcomes: Outcomes, remedy: str, where: str) -> str:
 
 def log_pause(logger: logging.Logger, event: Pause) -> None:
     """Log a pause for a rate limit, or its end."""
-    if event.seconds:
+    if event.seconds is not None:
         logger.info(f"Ravan limits the rate of requests (HTTP 429). All requests wait for {event.seconds:.0f} s.")
     else:
         logger.info("Requests succeed again.")

@@ -94,7 +94,7 @@ class Sync:
         seen, self._last_reads = self._recall(state)
         self._state = memory.State(config.org_ids, seen if bookings and not self._forgets else {})
         self._state_bytes: dict[str, int] = {}
-        self._is_running = False  # whether a record was printed
+        self._is_running = False  # whether a booking was printed
         self._limit = MAX_LIMIT
         self._unknown_windows: set[str | None] = set()
         self._pool: workers.WorkerPool[Organization] = workers.WorkerPool(config.num_workers, workers.READ)
@@ -158,7 +158,7 @@ class Sync:
         if isinstance(event, Pause):
             log_pause(self._logger, event)
             # Airbyte shows the stream as rate limited until its next status or record.
-            return [_status(self._first, models.AirbyteStreamStatus.RUNNING, is_limited=event.seconds > 0)]
+            return [_status(self._first, models.AirbyteStreamStatus.RUNNING, is_limited=event.seconds is not None)]
         organization = event.task
         if isinstance(event, workers.Retrying):
             self._logger.info(

@@ -97,12 +97,8 @@ class Threads:
         """Run a job; start another thread if there are fewer than ``busy``."""
         self._jobs.put(job)
         if self._count < busy:
-            try:
-                Thread(target=self._work, daemon=True).start()
-                self._count += 1
-            except RuntimeError:  # the system allows no more threads
-                if not self._count:
-                    raise
+            self._count += 1
+            Thread(target=self._work, daemon=True).start()
 
     def lose(self) -> None:
         """Stop counting a thread that hangs."""

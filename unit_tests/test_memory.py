@@ -267,6 +267,7 @@ GOOD = {"sent": ""}
                 {**GOOD, "gap": [utc_text(AT)]},
                 {**GOOD, "gap": [utc_text(AT), utc_text(AT), 3]},
                 {**GOOD, "read_at": utc_text(AT), "covered_from": None, "statuses": "past"},
+                {**GOOD, "read_at": utc_text(AT), "covered_from": None, "statuses": [None]},
                 {**GOOD, "limit": 0},
                 {**GOOD, "limit": 5},
                 {**GOOD, "limit": 201},

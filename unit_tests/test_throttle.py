@@ -307,9 +307,10 @@ def test_the_end_of_a_pause_is_notified_with_the_first_success(clock):
     departure = depart(ours)
     ours.succeeded(departure)
     ours.succeeded(departure)
-    assert events == [Pause(1.0), Pause(0)]
+    assert events == [Pause(1.0), Pause(None)]
     ours.refused(departure, 0.0)
     assert len(events) == 3
+    assert events[2].seconds is not None, "a late 429 is not a success"
 
 
 def test_consecutive_refusals_are_notified_once(clock):

@@ -213,26 +213,6 @@ def test_a_thread_that_hangs_is_replaced(threads):
     pool.end()
 
 
-def test_the_jobs_share_fewer_threads_if_the_system_allows_no_more(threads, monkeypatch):
-    pool, ran = threads
-    pool.run(lambda: ran.put(threading.current_thread()), busy=1)
-    monkeypatch.setattr(workers, "Thread", no_thread)
-    pool.run(lambda: ran.put(threading.current_thread()), busy=2)
-    assert ran.get(timeout=20) is ran.get(timeout=20)
-    pool.end()
-
-
-def test_no_thread_at_all_is_an_error(threads, monkeypatch):
-    pool, _ = threads
-    monkeypatch.setattr(workers, "Thread", no_thread)
-    with pytest.raises(RuntimeError):
-        pool.run(lambda: None, busy=1)
-
-
-def no_thread(**_):
-    raise RuntimeError("can't start new thread")
-
-
 def test_an_organization_fails_if_a_later_request_always_hangs(http, settings, hanging):
     http.get(URL, json=response({**OVER, "end_time": "2999-01-01T00:00:00Z"}))
     hanging.hangs = lambda org_id, number: number % 2 == 0

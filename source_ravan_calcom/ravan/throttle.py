@@ -23,9 +23,9 @@ FASTER = 0.06  # requests per second that each success adds, because the limit m
 
 @dataclass(frozen=True)
 class Pause:
-    """All requests wait for ``seconds`` after a 429; 0 once a request succeeds."""
+    """All requests wait for ``seconds`` after a 429; ``None`` once a request succeeds."""
 
-    seconds: float
+    seconds: float | None
 
 
 @dataclass(eq=False)
@@ -146,7 +146,7 @@ class Throttle:
         """Record a response other than 429."""
         with self._changed:
             if self._policy.limited_since is not None:
-                self._notify(Pause(0))
+                self._notify(Pause(None))
             self._policy.succeeded(departure.at)
 
     def refused(self, departure: Departure, retry_after: float) -> float:
