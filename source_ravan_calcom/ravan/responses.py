@@ -81,7 +81,7 @@ def read(status: int, content: bytes | bytearray, facts: Facts) -> Rows:
 
 
 def judge(status: int, body: Any) -> tuple[Kind | None, str, str]:
-    """Judge a response by its HTTP status and parsed body. A code is beside ``success`` or in ``error``.
+    """Judge a response by its HTTP status and parsed body. A code is at its top or in its ``error``.
 
     Returns:
         The kind, or ``None`` for success; the code as people see it; and Ravan's own message, cleaned.
