@@ -156,8 +156,8 @@ def test_a_rate_limit_of_a_day_ends_the_command_at_once(connector, sandbox, verb
     output = connector.run(verb, config, mode="incremental", streams=BOTH)
     assert sandbox.requests.total() <= 5 + 2 + 2, "only requests in progress may follow"
     until = re.compile(
-        r"Ravan limits the rate of requests: organization org-5 was not read \(HTTP 429\): "
-        r"it asks to wait until \d{4}-\d\d-\d\d at \d\d:\d\d:\d\d UTC\. "
+        r"Ravan limits the rate of requests, so organization org-5 was not read \(HTTP 429\): "
+        r"Ravan asks to wait until \d{4}-\d\d-\d\d at \d\d:\d\d:\d\d UTC\. "
     )
     if verb == "check":
         assert output.check == {"status": "SUCCEEDED"}, "others could be read, and the failure is temporary"

@@ -50,7 +50,7 @@ def test_a_rate_limit_until_tomorrow_ends_the_sync_at_once_and_gives_its_end(con
     assert output.code == 1
     [error] = output.errors
     assert error["failure_type"] == "transient_error"
-    assert "it asks to wait until 20" in error["message"]
+    assert "Ravan asks to wait until 20" in error["message"]
     assert sandbox.requests.total() <= 10
 
 

@@ -43,7 +43,7 @@ def test_every_visible_booking_is_read_for_an_account_of_any_size(connector, san
         assert output.logs("WARN") == [], "a completely read account causes no warning"
     else:
         [warning] = output.logs("WARN")
-        assert warning.startswith("More bookings than one sync can read: 1 organization (org).")
+        assert warning.startswith("One sync can't read all bookings of 1 organization (org).")
     [closing] = [line for line in output.logs("INFO") if line.startswith("Done: ")]
     assert f"1 of 1 organization read, 0 failed; {len(held)} bookings read, {len(held)} delivered" in closing
 

@@ -19,7 +19,7 @@ FAIL, SKIP = "fail", "skip"  # values of Failing Organizations
 SOON = timedelta(days=7)  # a caution is logged this long before the token expires
 SHOWN_LENGTH = 200  # characters of an invalid value that an error shows
 
-# Here, http is allowed and no proxy is used; the last two are the host as seen from a container.
+# For these hosts, http is allowed and no proxy is used. The last two are the host as seen from a container.
 THIS_MACHINE = ("localhost", "127.0.0.1", "[::1]", "host.docker.internal", "host.containers.internal")
 NOT_FILTERS = ("accepted", "pending", "rejected", "awaiting_host")  # values of the status column
 
@@ -72,7 +72,7 @@ class Config:
     failing_organizations: str
     num_workers: int
     api_url: str  # scheme, host and path prefix, without a trailing slash
-    token_expires_at: datetime | None = None  # None where the token does not say
+    token_expires_at: datetime | None = None  # None if the token does not say
     cautions: tuple[str, ...] = ()  # sentences about probable mistakes
 
     @classmethod
@@ -122,7 +122,7 @@ class Config:
 
 
 def token_expiry(token: str) -> datetime | None:
-    """Return when a token expires, if it says. An ``exp`` of 0 means never, as in Go."""
+    """Return when a token expires; ``None`` if it does not say. An ``exp`` of 0 means never, as in Go."""
     try:
         payload = token.split(".")[1]
         ends = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))["exp"]

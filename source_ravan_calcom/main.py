@@ -24,7 +24,7 @@ usage: {NAME} VERB [OPTIONS]
   {NAME} read     --config FILE --catalog FILE [--state FILE]   print records and states
   {NAME} --version
 
-Every line that is printed is one message of the Airbyte protocol. --debug prints more of them.
+Each printed line is one message of the Airbyte protocol. --debug prints more of them.
 """
 
 
@@ -57,7 +57,7 @@ def main(arguments: list[str]) -> int:
     if arguments[:1] == ["--version"]:
         print(f"{NAME} {version('airbyte-source-ravan-calcom')}")  # noqa: T201
         return 0
-    if not arguments or {"-h", "--help"} & {*arguments}:  # of a verb, too: the CDK's own help has low-code options
+    if not arguments or {"-h", "--help"} & {*arguments}:  # also after a verb: the CDK's help lists low-code options
         print(HELP, end="", file=sys.stdout if arguments else sys.stderr)
         return 0 if arguments else USAGE_ERROR
     # These imports take seconds.

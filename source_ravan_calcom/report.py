@@ -1,4 +1,4 @@
-"""The outcome of each organization, and its log lines, its row and the closing error."""
+"""The outcome of each organization, with the log lines, table rows and closing error that are made from it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NAMES = 10  # organizations that a sentence names
 
 SKIP_REMEDY = f"To sync the others meanwhile, set {label('failing_organizations')} to {SKIP} instead of {FAIL}."
 _APPEND_REMEDY = (
-    f"{label('failing_organizations')} is set to {SKIP}, but this sync overwrites the table (a full refresh), so that "
+    f"{label('failing_organizations')} is set to {SKIP}, but this sync overwrites the table (a full refresh), so "
     "the rows of a skipped organization would vanish from it. Choose a sync mode that appends; with PyAirbyte, leave "
     "out force_full_refresh."
 )
@@ -53,7 +53,7 @@ class Outcomes:
     """The outcome of each organization, recorded once.
 
     A failure that may concern all organizations, such as a refused token, is suspended. It stops the sync if several
-    have it before any request succeeds; else it counts as the organization's own.
+    organizations have it before any request succeeds; else it counts as each organization's own.
     """
 
     def __init__(
@@ -169,7 +169,7 @@ class Report:
             where = "The organizations stream and the log name each."
             message = summary(outcomes, remedy if outcomes.tally[READ] else "", where)
             internal = f"failed by kind: {dict(Counter(failure.kind.name for failure in outcomes.failed))}"
-            # Transient only if every cause was.
+            # Transient only if every failure is.
             types = (failures.CONFIG, failures.SYSTEM, failures.TRANSIENT)
             failure_type = min((failure.kind.failure_type for failure in outcomes.failed), key=types.index)
         return AirbyteTracedException(
@@ -188,7 +188,7 @@ class Report:
             self._logger.info(f"Stack trace of the unexpected error: {failure.stack_trace}")
 
     def _log_claim(self, org_id: str, claim: Claim) -> None:
-        """Log a claim that a person should know of; of most kinds, only the first few."""
+        """Log a claim that a person should know of. Most kinds are logged only a few times."""
         level = logging.WARNING
         if claim.doubts:
             rest = "Coverage of {} more organizations is unknown, see coverage in the organizations stream."
@@ -225,7 +225,7 @@ class Report:
         if self._forgets and bounded:
             names = ", ".join(bounded[:NAMES]) + (f" and {len(bounded) - NAMES} more" if len(bounded) > NAMES else "")
             self._logger.warning(
-                f"More bookings than one sync can read: {_organizations(len(bounded))} ({names}). A full refresh "
+                f"One sync can't read all bookings of {_organizations(len(bounded))} ({names}). A full refresh "
                 "forgets the bookings that earlier syncs delivered. Sync incrementally, so that the history builds up."
             )
         if claims:
@@ -251,7 +251,7 @@ class Report:
 
 
 def summary(outcomes: Outcomes, remedy: str, where: str) -> str:
-    """Describe the failures, at least one, in a paragraph; ``where`` is a sentence that says where all are listed."""
+    """Describe the failures (at least one) in a paragraph; ``where`` is a sentence that says where all are listed."""
     ordered = sorted(outcomes.failed, key=lambda failure: failures.KINDS.index(failure.kind))
     kinds = Counter(failure.kind.label for failure in ordered)
     counts = ", ".join(f"{count} {name}" for name, count in kinds.items())

@@ -40,9 +40,9 @@ _LOSSES = {
 
 STATE_BYTES = 8_000_000  # near the platform's limit of 10 MiB for all states of a connection
 
-# With these, and HTTP 400, some versions of the API refuse a limit above 100.
+# Some versions of the API refuse a limit above 100 with HTTP 400 and one of these failures.
 LIMIT_REFUSALS = (failures.INVALID_REQUEST, failures.REQUEST_REFUSED, failures.CALCOM_FAILED, failures.SERVER_FAILED)
-# With these, besides INVALID_REQUEST, the API may reject a window that it does not know.
+# The API may reject a status filter that it does not know with one of these, or with INVALID_REQUEST.
 WINDOW_FAILURES = (failures.NOT_FOUND, failures.REQUEST_REFUSED, failures.CALCOM_FAILED)
 
 
@@ -139,14 +139,14 @@ class Sync:
         return reading.bookings()
 
     def _leaves_out(self, call: client.Call, reading: Reading, failure: failures.OrganizationFailure) -> bool:
-        """Leave out a window that this version of the API doesn't know, and return whether to go on."""
+        """Leave out a window that this version of the API doesn't know, and return whether the reading goes on."""
         if not reading.may_refuse:
             return False
         if failure.kind in WINDOW_FAILURES:
             may_retry = failure.kind.is_retryable and call.failures < workers.READ.most
             if may_retry and reading.next not in self._unknown_windows:
                 return False
-            # An outage would fail an unfiltered request as well.
+            # In an outage, an unfiltered request would fail as well.
             self._client.get(call, None, reading.limit)
             self._unknown_windows.add(reading.next)
         elif failure.kind is not failures.INVALID_REQUEST:
@@ -234,14 +234,14 @@ class Sync:
     def _warn(
         self, organization: Organization, bookings: Bookings, changes: Mapping[int, Iterable[records.Change]]
     ) -> None:
-        """Log what is odd about an organization's rows; ``changes`` has what was lost in each, by its ``id()``."""
+        """Log what is odd about an organization's rows; ``changes`` holds the losses of each, by its ``id()``."""
         sentences, rows, left_out = organization.warnings, len(bookings.rows), bookings.left_out
         if count := sum(not isinstance(key, str) for key in bookings.keys):
             sentences.append(f"{count} rows have no id. They are delivered, but can't be told apart by primary key.")
         if left_out:
             sentences.append(
-                f"Ravan returned several rows for {len(left_out)} of {rows} bookings. The row whose attendee_email is "
-                f"first in alphabetical order is delivered; {sum(left_out.values())} are not."
+                f"Ravan returned several rows for {len(left_out)} of {rows} bookings. Of each booking, the row "
+                f"with the alphabetically first attendee_email is delivered; {sum(left_out.values())} others are not."
             )
         for change in dict.fromkeys(change for lost in changes.values() for change in lost):
             changed = [row for row in bookings.rows if change in changes.get(id(row), ())]
@@ -262,7 +262,7 @@ class Sync:
             )
 
     def _recall(self, state: Mapping[str, Mapping[str, Any]]) -> tuple[Mapping[str, memory.Seen], dict[str, datetime]]:
-        """What each organization's saved state holds, and when each was last read."""
+        """Return each organization's saved state, and when it was last read."""
         saved = {name: each for name, each in state.items() if NO_CURSOR_STATE_KEY not in each}
         seen: Mapping[str, memory.Seen] = {}
         try:
@@ -302,8 +302,8 @@ def _overwrites(stream: models.ConfiguredAirbyteStream) -> bool:
 def _oddities(response: client.Response) -> Iterator[str]:
     rows, count = len(response.rows), response.count
     if count is not None and count != rows:
-        counted = count if isinstance(count, int) else "something else"
-        yield f"Ravan returned {rows} rows but counts {counted}. The rows returned are delivered."
+        counted = count if isinstance(count, int) else "not a number"
+        yield f"Ravan returned {rows} rows, but its count is {counted}. The rows returned are delivered."
     if response.repaired:
         yield (
             "Ravan's response held invalid characters or a number out of range. "

@@ -1,4 +1,4 @@
-"""The worker pool: which organization is started next, which is retried when, and which took too long.
+"""The worker pool: it starts organizations, retries them, and gives up requests that take too long.
 
 The thread that iterates over :meth:`WorkerPool.events` owns the pool. Workers only send requests and turn responses
 into rows. A worker whose request exceeds its deadline can't be stopped: its result is ignored, and another takes its

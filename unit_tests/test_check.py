@@ -186,7 +186,7 @@ def test_a_rate_limit_longer_than_the_time_limit_fails_the_check_at_once(http, s
     http.get(URL, status_code=429, headers={"Retry-After": "86400"})
     status = SourceRavanCalcom().check(LOGGER, settings)
     assert status.status is Status.FAILED
-    assert "it asks to wait until" in status.message
+    assert "Ravan asks to wait until" in status.message
     assert clock.waits == []
 
 

@@ -388,7 +388,7 @@ def test_a_retry_after_longer_than_the_longest_wait_is_a_failure_that_gives_its_
     caught = failure(endpoint())
     until = datetime.now(timezone.utc) + timedelta(days=1)
     assert caught.kind is failures.RATE_LIMITED
-    assert f"it asks to wait until {until:%Y-%m-%d} at " in str(caught)
+    assert f"Ravan asks to wait until {until:%Y-%m-%d} at " in str(caught)
     assert clock.waits == []
 
 
@@ -396,7 +396,7 @@ def test_a_retry_after_longer_than_the_longest_wait_is_a_failure_that_gives_its_
 def test_a_retry_after_beyond_the_calendar_counts_as_a_year(http, endpoint, retry_after):
     http.get(URL, status_code=429, headers={"Retry-After": retry_after})
     until = datetime.now(timezone.utc) + timedelta(days=365)
-    assert f"it asks to wait until {until:%Y-%m-%d} at " in str(failure(endpoint()))
+    assert f"Ravan asks to wait until {until:%Y-%m-%d} at " in str(failure(endpoint()))
 
 
 @pytest.mark.parametrize(("timeouts", "minutes"), [(READ, 5), (CHECK, 1)])
@@ -456,7 +456,7 @@ GZIP = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 8\r\n\r\nn
 INTERIM = b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 LOGIN = b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n"
 PROXY = {"HTTPS_PROXY": "http://proxy.example:3128"}
-CA_FILE = "the file of certificates can't be read; set SSL_CERT_FILE or REQUESTS_CA_BUNDLE"
+CA_FILE = "the file of certificates can't be read; point the connector's SSL_CERT_FILE or REQUESTS_CA_BUNDLE"
 ADDRESS = "the address of the host or the proxy is not valid. Check API URL (api_url) and HTTPS_PROXY"
 
 

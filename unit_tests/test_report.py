@@ -314,7 +314,7 @@ def test_a_sync_that_overwrites_the_table_fails_instead_of_skipping_and_gives_th
     ended = synced("a", "forbidden-1", configured=configured, failing_organizations="skip")
     assert ended.error.message.startswith(
         "1 of 2 organizations failed: 1 forbidden. Failing Organizations (failing_organizations) is set to skip, but "
-        "this sync overwrites the table (a full refresh), so that the rows of a skipped organization would vanish from "
+        "this sync overwrites the table (a full refresh), so the rows of a skipped organization would vanish from "
         "it. Choose a sync mode that appends; with PyAirbyte, leave out force_full_refresh."
     )
     assert ended.statuses[-1] == ("appointments", "INCOMPLETE")
@@ -555,7 +555,7 @@ def test_a_full_refresh_of_large_accounts_causes_one_warning(sync_of, caplog):
     large = [booked(f"org-{number}", past(300)) for number in range(12)]
     sync_of([*large, booked("small", past(3))], NOW, FULL_REFRESH)
     [warning] = lines(caplog, "WARNING")
-    assert warning.startswith("More bookings than one sync can read: 12 organizations (org-0, org-1, org-2")
+    assert warning.startswith("One sync can't read all bookings of 12 organizations (org-0, org-1, org-2")
     assert "org-9 and 2 more)" in warning
     assert warning.endswith("Sync incrementally, so that the history builds up.")
 

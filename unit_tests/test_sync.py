@@ -205,7 +205,7 @@ def test_a_lasting_rate_limit_stops_the_sync_with_one_error(http, settings, cloc
     for org_id in "bc":
         http.get(f"{URL}?org_id={org_id}", status_code=429)
     synced = read({**settings, "org_ids": list("abcd"), "num_workers": 1}, catalog(*BOTH))
-    assert synced.error.message.startswith("Ravan limits the rate of requests: organization b was not read (HTTP 429)")
+    assert synced.error.message.startswith("Ravan limits the rate of requests, so organization b was not read")
     assert "no request succeeded for 5 minutes" in synced.error.message
     assert synced.outcomes == [("read", None), ("failed", "rate_limited"), *[("not_asked", "rate_limited")] * 2]
     assert set(organizations(http)) == {"a", "b"}
@@ -473,7 +473,7 @@ def test_a_wrong_count_causes_a_warning_and_the_rows_are_delivered(http, setting
     http.get(URL, json=body)
     assert len(read(settings).rows()) == 1
     assert lines(caplog, "WARNING") == [
-        f"Organization {ORG}: Ravan returned 1 rows but counts 5. The rows returned are delivered."
+        f"Organization {ORG}: Ravan returned 1 rows, but its count is 5. The rows returned are delivered."
     ]
 
 
@@ -547,8 +547,8 @@ def test_rows_of_several_attendees_are_delivered_as_one_booking_that_is_not_sent
     first = read(settings)
     assert [row.get("attendee_email") for row in first.rows()] == ["a@example.com", None]
     assert lines(caplog, "WARNING") == [
-        f"Organization {ORG}: Ravan returned several rows for 1 of 2 bookings. The row whose attendee_email is first "
-        "in alphabetical order is delivered; 3 are not."
+        f"Organization {ORG}: Ravan returned several rows for 1 of 2 bookings. Of each booking, the row with the "
+        "alphabetically first attendee_email is delivered; 3 others are not."
     ]
     http.get(URL, json=response(other, *reversed(seats)))
     assert read(settings, state=first.last_states).rows() == []

@@ -26,7 +26,7 @@ CLOCK = "the API's clock was set back since the last sync"
 UPGRADED = "the state was written by an earlier version"
 OLDER = "the account shows older bookings than before"
 FEWER = "bookings that were read before are missing"
-EXCHANGED = "almost no booking that was read before is there; another Cal.com account may be connected"
+EXCHANGED = "almost all bookings that were read before are missing; another Cal.com account may be connected"
 HARMLESS = frozenset({STATUSES, UPGRADED})  # they say nothing about the account
 
 _AT_PRESENT = frozenset({UPCOMING, windows.RECURRING})  # show all ongoing bookings, if `upcoming` shows pending ones
@@ -48,7 +48,7 @@ class Claim:
     doubts: tuple[str, ...] = ()  # contradictions and refused windows
     kept: Covered | None = None  # the coverage that the next sync continues
     is_first: bool = False  # coverage begins with this sync
-    reason: str = ""  # why coverage restarts or is unknown: one of the above
+    reason: str = ""  # why coverage restarts or is unknown: a constant from above
 
 
 def claim(bookings: Bookings, statuses: Sequence[str], before: Seen | None) -> Claim:
@@ -58,7 +58,9 @@ def claim(bookings: Bookings, statuses: Sequence[str], before: Seen | None) -> C
     doubts = _doubts(bookings)
     if doubts or not _is_honoured(bookings.evidence):
         unknown = sum(each.unknown for each in bookings.evidence.values())
-        is_other = max(unknown, bookings.missing) > ODD_ROWS  # the next sync could no longer see that
+        is_other = (
+            max(unknown, bookings.missing) > ODD_ROWS
+        )  # a change of account, which the next sync could no longer see
         return Claim(UNKNOWN, doubts=doubts, kept=None if is_other else covered)
     if before and bookings.missing > ODD_ROWS:
         if not before.is_doubted:

@@ -1,7 +1,7 @@
 """Cal.com's status filters as windows: their rows, order and caps, and reading an organization. Pure.
 
 The endpoint returns at most 200 rows and has no pages, but each status filter is a window onto the account with its own
-limit and order. A large account is read through them.
+limit and order. A large account is read through these windows.
 
 Versions of Cal.com differ, and one ignores the filter. So each response is also evidence of the window's meaning and
 order, of a cut, and of whether the account is still the same.
@@ -137,7 +137,7 @@ class Evidence:
     doubt: str = ""  # a contradiction of the window's meaning, as the end of a sentence
     disorder: str = ""  # why its order is not proven, if it may have been cut
     last_start: datetime | None = None  # the start of its last row, if it may have been cut
-    proves_more_than_upcoming: bool = False  # a version that ignores the filter shows only upcoming bookings
+    proves_more_than_upcoming: bool = False  # a version that ignores the filter shows no others
     known: int = 0  # in a window that looks back: rows that are expected in the state, and are in it
     unknown: int = 0  # rows that are expected in it, but are not
     entered: int = 0  # rows that earlier syncs saw in no window that looks back
@@ -161,7 +161,7 @@ def look(rows: Sequence[Row], window: Window, now: datetime, recalled: Recalled,
 
 
 def _proves(rows: Sequence[Row], now: datetime) -> bool:
-    """Whether more than ``ODD_ROWS`` bookings have ended, or are dead, or all bookings have ended."""
+    """Whether more than ``ODD_ROWS`` bookings have ended, more than ``ODD_ROWS`` are dead, or all have ended."""
     over = (True for row in rows if _is_over(row, now))
     dead = (True for row in rows if records.is_dead(row))
     few = ODD_ROWS + 1
@@ -205,7 +205,7 @@ class Bookings:
     keys: Sequence[Key] = ()  # of each row
     marks: Sequence[bytes] = ()  # the uid_mark of each row
     seen_before: frozenset[bytes] = frozenset()  # the fingerprints in the state
-    missing: int = 0  # bookings seen before that are absent, and were not pushed out of a window
+    missing: int = 0  # bookings that were seen before and are missing, except those pushed out of a full window
     is_torn: bool = False  # the windows lack bookings of the unfiltered response, though none was cut
     settled: frozenset[Key] = frozenset()  # the rows in windows that look back
     shows_pending: bool = False
@@ -225,7 +225,7 @@ class Reading:
     - one request if the unfiltered response is whole and shows more than upcoming bookings;
     - two if only ``past`` can prove that;
     - six if the unfiltered response may have been cut, or lacks bookings that were seen before;
-    - five if the unfiltered response would be full of the oldest bookings; four if ``unconfirmed`` adds nothing;
+    - five if the state holds as many bookings as fit into one response, or four if ``unconfirmed`` adds nothing;
     - one for each chosen status.
 
     ``statuses`` are the windows the user chose, empty for every booking; ``before`` is the organization's state;
@@ -253,7 +253,7 @@ class Reading:
 
     @property
     def is_done(self) -> bool:
-        """No request is left."""
+        """Whether no request is left."""
         return not self._waiting
 
     @property
@@ -263,7 +263,7 @@ class Reading:
 
     @property
     def may_refuse(self) -> bool:
-        """The next request is for a window that the user did not choose."""
+        """Whether the next request is for a window that the user did not choose."""
         return not self._chosen and self.next is not UNFILTERED
 
     def lower_limit(self) -> bool:

@@ -139,7 +139,7 @@ class Client:
         clock = datetime.now(timezone.utc)
         try:
             raw, body = self._send(call.org_id, status, limit)
-        except (OSError, net.HTTPError, AirbyteTracedException) as error:  # the requests library's are OSErrors
+        except (OSError, net.HTTPError, AirbyteTracedException) as error:  # the requests library raises OSErrors
             raise _network_failure(error, facts) from None
         try:
             rows = responses.read(raw.status_code, body, facts)
@@ -151,13 +151,13 @@ class Client:
             raise self._with_expiry(failure) from None
         self._throttle.succeeded(departure)
         at, elapsed = _date(raw, "Date"), timedelta(seconds=monotonic() - departure.at)
-        # The header's seconds are rounded down, so this is rather too early than too late.
+        # The header holds whole seconds, rounded down, so this may be too early, but not too late.
         began = at - elapsed if at else clock
         return Response(**vars(rows), at=at or datetime.now(timezone.utc), began=began)
 
     @cached_property
     def _prepared(self) -> requests.PreparedRequest:
-        """The request without parameters, prepared without the session's cookies; an invalid address raises."""
+        """The request without its parameters, and without cookies. Raises for an invalid address."""
         return requests.Request("GET", self._config.api_url + PATH, self._session.headers).prepare()
 
     def _send(self, org_id: str, status: str | None, limit: int) -> tuple[requests.Response, bytes]:
@@ -192,7 +192,7 @@ class Client:
         retry_after = _retry_after(raw)
         seconds = self._throttle.refused(departure, retry_after)
         if retry_after > self._timeouts.rate_limited:
-            detail = f"it asks to wait until {in_words(datetime.now(timezone.utc) + timedelta(seconds=retry_after))}"
+            detail = f"Ravan asks to wait until {in_words(datetime.now(timezone.utc) + timedelta(seconds=retry_after))}"
         elif seconds > self._timeouts.rate_limited:
             detail = f"no request succeeded for {seconds / 60:.0f} minutes"
         else:
@@ -221,7 +221,7 @@ def _mask_passwords(proxies: Iterable[str]) -> None:
             add_to_secrets(unquote(secret))
 
 
-_CERTIFICATES = "set SSL_CERT_FILE or REQUESTS_CA_BUNDLE for the connector to a file that holds "
+_CERTIFICATES = "point the connector's SSL_CERT_FILE or REQUESTS_CA_BUNDLE to a file that holds "
 _UNREADABLE = f"the file of certificates can't be read; {_CERTIFICATES}certificates in PEM format"
 _UNTRUSTED = (
     f"its certificate is not trusted. If a proxy or a private authority signs it, {_CERTIFICATES}that authority's "

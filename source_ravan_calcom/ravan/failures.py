@@ -72,7 +72,7 @@ _TEXTS: Mapping[Kind, str] = {
     CALCOM_FAILED: """Cal.com failed while Ravan read organization {org_id} ({code}, tried {tries}). The next sync
         tries again; if this persists, reconnect Cal.com in Ravan.{said}""",
     SERVER_FAILED: "Ravan failed for organization {org_id} ({code}, tried {tries}). The next sync tries again.{said}",
-    RATE_LIMITED: """Ravan limits the rate of requests: organization {org_id} was not read ({code}): {detail}. Sync
+    RATE_LIMITED: """Ravan limits the rate of requests, so organization {org_id} was not read ({code}): {detail}. Sync
         less often, or find out who else uses the Access Token.{said}""",
     NOT_JSON: """Ravan's response for organization {org_id} is not the documented JSON ({code}, tried {tries}):
         {detail}. The next sync tries again; if this persists, check API URL (api_url) and any proxy on the way.""",

@@ -52,10 +52,12 @@ class Rows:
 
 
 def read(status: int, content: bytes | bytearray, facts: Facts) -> Rows:
-    """Read one response; ``content`` is its body, or the beginning of one that exceeds ``MAX_BODY_BYTES``.
+    """Read one response to the request that ``facts`` describe.
+
+    ``content`` is the body or, if that exceeds ``MAX_BODY_BYTES``, its beginning.
 
     Raises:
-        OrganizationFailure: It is an error, malformed, or another organization's. ``facts`` are the request's.
+        OrganizationFailure: The response is an error, is malformed, or holds another organization's rows.
     """
     facts = replace(facts, code=f"HTTP {status}", status=status)
     if len(content) > MAX_BODY_BYTES:
@@ -79,7 +81,7 @@ def read(status: int, content: bytes | bytearray, facts: Facts) -> Rows:
 
 
 def judge(status: int, body: Any) -> tuple[Kind | None, str, str]:
-    """Judge a response by its HTTP status and parsed body. A code is at its top or in its ``error``.
+    """Judge a response by its HTTP status and parsed body, which may hold a code at its top or in ``error``.
 
     Returns:
         The kind, or ``None`` for success; the code as people see it; and Ravan's own message, cleaned.
