@@ -35,7 +35,7 @@ _CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]
 
 
 class InvalidConfig(ValueError):
-    """Settings or a file that can't be used. The text is sentences for a person, without secret values."""
+    """Settings or a file that can't be used. The text is for people, and holds no secret."""
 
 
 @cache

@@ -1,4 +1,4 @@
-"""The outcome of each organization, with the log lines, table rows and closing error that are made from it."""
+"""The outcome of each organization, and the log lines, table rows and error made from it."""
 
 from __future__ import annotations
 

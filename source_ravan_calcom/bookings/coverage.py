@@ -123,7 +123,7 @@ def _start(bookings: Bookings, covered: Covered | None, reason: str) -> Claim:
     if covered is None:
         return Claim("", back, is_first=True, reason=reason)
     if back is None:
-        # No window was cut. Still, bookings that were seen before may be missing.
+        # No window was cut, but bookings may be missing.
         return Claim("", covered.covered_from if bookings.missing else None)
     if covered.covered_from and back <= covered.covered_from:
         return Claim("", back)

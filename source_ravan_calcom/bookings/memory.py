@@ -1,8 +1,7 @@
 """The state of earlier syncs, and the rows that are new compared with it. Pure.
 
 No field of the API says when a booking changed, so the state of ``appointments`` holds the fingerprint of every row of
-the last sync; a row whose fingerprint is not among them is new or changed. A row that left the windows is sent again
-if it comes back.
+the last sync; a row whose fingerprint is not among them is new or changed.
 
 State of ``appointments``::
 

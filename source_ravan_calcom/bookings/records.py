@@ -1,7 +1,4 @@
-"""A booking: the types of its columns, its times, its identity, its fingerprint. Pure.
-
-:func:`fit` converts a row to the types that the schema declares; other columns stay as Ravan sent them.
-"""
+"""A booking: the types of its columns, its times, its identity, its fingerprint. Pure."""
 
 from __future__ import annotations
 
@@ -191,7 +188,7 @@ CONVERSIONS: Mapping[str, Callable[[Any], Converted]] = {
     "duration_minutes": as_integer,
     "status": as_text,
 }
-"""How each column is converted to its type in ``schemas/appointments.json``. Nulls stay null."""
+"""How each column is converted to its type in ``schemas/appointments.json``. Nulls and other columns stay."""
 
 _texts = itemgetter(*(column for column, conversion in CONVERSIONS.items() if conversion is as_text))
 

@@ -198,7 +198,7 @@ class Bookings:
     evidence: Mapping[str | None, Evidence]  # by the status of the request
     refused: Sequence[str]  # windows that the API does not know
     began: datetime  # the API's time before the first request
-    cap: int | None = None  # the most rows that a response holds, if it is known and less than the limit
+    cap: int | None = None  # as in Seen
     full: tuple[str, ...] = ()  # responses that may have been cut: "unfiltered", or a window
     limit: int = MAX_LIMIT  # of the last request
     left_out: Mapping[str, int] = field(default_factory=dict)  # rows left out, by the ID they share with another
@@ -220,13 +220,8 @@ class Bookings:
 class Reading:
     """Reads one organization with as few requests as possible, one after the other.
 
-    Request :attr:`next`, and hand the rows to :meth:`take`, until :attr:`is_done`. It takes
-
-    - one request if the unfiltered response is whole and shows more than upcoming bookings;
-    - two if only ``past`` can prove that;
-    - six if the unfiltered response may have been cut, or lacks bookings that were seen before;
-    - five if the state holds as many bookings as fit into one response, or four if ``unconfirmed`` adds nothing;
-    - one for each chosen status.
+    Request :attr:`next`, and hand the rows to :meth:`take`, until :attr:`is_done`. BEHAVIOR.md explains the number of
+    requests (1) and their order (2).
 
     ``statuses`` are the windows the user chose, empty for every booking; ``before`` is the organization's state;
     ``limit`` is 100 if this sync knows that 200 is refused.
@@ -318,7 +313,7 @@ class Reading:
         )
 
     def _plan(self, status: str | None) -> None:
-        """Decide on the next requests after the response to the request for ``status``."""
+        """Decide on the next requests after the response for ``status``."""
         if self._chosen:
             return
         tried = {*self._evidence, *self._refused, *self._waiting}

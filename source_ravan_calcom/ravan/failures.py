@@ -81,7 +81,7 @@ _TEXTS: Mapping[Kind, str] = {
 }
 
 SENTENCES: Mapping[Kind, str] = {kind: " ".join(text.split()) for kind, text in _TEXTS.items()}
-"""Each on one line, to be filled with the fields of :class:`Facts`; ``tries`` and ``said`` are put in words."""
+"""Each on one line, with the fields of :class:`Facts` as placeholders."""
 
 KINDS = tuple(SENTENCES)  # the most actionable first
 

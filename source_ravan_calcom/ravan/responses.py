@@ -139,7 +139,6 @@ class _NotRows(Exception):
 
 
 def _rows(body: Any, org_id: str) -> tuple[list[Row], Any]:
-    """The rows, and their number as the response states it."""
     data = _field(_shaped(body, dict, "it"), "data", dict)
     if is_foreign(data.get("org_id"), org_id):
         raise _NotRows(failures.OTHER_TENANT, "the bookings of another organization")
