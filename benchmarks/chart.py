@@ -86,7 +86,7 @@ def coverage_chart(
             (
                 Line("plain", "one unfiltered request", plain, (20, 5)),
                 Line("delivered", "this connector", delivered, (300, 104), label_ends=True),
-                Line("true", "this connector,\nwith the true last status", true, (20, 87)),
+                Line("true", "this connector,\nwith the final status", true, (20, 87)),
             ),
         ),
         Panel(

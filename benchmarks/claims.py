@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from source_ravan_calcom.bookings.coverage import UNKNOWN
-from unit_tests.living import INTERVALS, SITUATIONS, world_of
+from unit_tests.simulation import INTERVALS, SITUATIONS, world_of
 
 
 def simulate(syncs: int, seed: int) -> dict[str, Counter[str]]:
@@ -37,7 +37,7 @@ def simulate(syncs: int, seed: int) -> dict[str, Counter[str]]:
             if not crashes:
                 false = world.false_statements(claim)
                 found["claims"] += claim.coverage != UNKNOWN
-                found["begun anew"] += bool(claim.reason)
+                found["restarted"] += bool(claim.reason)
                 found["gaps"] += claim.gap is not None
                 found["false"] += bool(false)
                 if false:
@@ -49,7 +49,7 @@ def simulate(syncs: int, seed: int) -> dict[str, Counter[str]]:
 def main(syncs: int, seed: int) -> None:
     """Run the simulation and print the table."""
     counts = simulate(syncs, seed)
-    columns = ("syncs", "claims", "false", "begun anew", "gaps", "requests")
+    columns = ("syncs", "claims", "false", "restarted", "gaps", "requests")
     table = Table(title="Claims of coverage, by the change before the sync", show_footer=True)
     table.add_column("change", footer="all")
     for column in columns:

@@ -29,7 +29,7 @@ from benchmarks.chart import coverage_chart
 from sandbox import TOKEN, Booking, Sandbox, serving
 from source_ravan_calcom import SourceRavanCalcom
 from source_ravan_calcom.bookings.windows import WINDOWS
-from unit_tests.living import ORG, Habits, Life
+from unit_tests.simulation import ORG, Habits, Life
 
 SIZES = (20, 60, 150, 400)
 CHART_SIZES = (20, 60, 150, 220, 300, 400)

@@ -1,4 +1,4 @@
-"""Make the pictures of README and the documentation anew: ``.venv/bin/python docs/pictures.py``.
+"""Draw the pictures of README and the documentation: ``.venv/bin/python docs/pictures.py``.
 
 ``sync.svg`` is an excerpt of what ``make sync`` prints when it is run for the second time; ``windows.svg`` shows which
 bookings Cal.com's filters reach, over one of the sandbox's accounts. Both follow the reader's light or dark setting.

@@ -34,7 +34,7 @@ from source_ravan_calcom.bookings.windows import (
     Seen,
     look,
 )
-from unit_tests.living import BUSY, INTERVALS, QUIET, SITUATIONS, START, Habits, World, read, world_of
+from unit_tests.simulation import BUSY, INTERVALS, QUIET, SITUATIONS, START, Habits, World, read, world_of
 
 NOTHING = Recalled(None)
 

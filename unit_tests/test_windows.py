@@ -24,7 +24,7 @@ from source_ravan_calcom.bookings.windows import (
     near_cap,
 )
 from source_ravan_calcom.config import connection_specification
-from unit_tests.living import START, read
+from unit_tests.simulation import START, read
 
 STATUSES = [window.status for window in WINDOWS]
 ALL_SIX = [None, *STATUSES]
