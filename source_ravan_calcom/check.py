@@ -1,4 +1,4 @@
-"""The ``check`` verb: one request to every organization, and the connection's status."""
+"""The ``check`` verb: requests for every organization, and the connection's status."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ HELP = f"""\
 usage: {NAME} VERB [OPTIONS]
 
   {NAME} spec                                                   print the settings
-  {NAME} check    --config FILE                                 request every organization once
+  {NAME} check    --config FILE                                 request every organization
   {NAME} discover --config FILE                                 print the streams
   {NAME} read     --config FILE --catalog FILE [--state FILE]   print records and states
   {NAME} --version

@@ -297,7 +297,7 @@ def _gap_in_words(gap: tuple[datetime, datetime], causes: Sequence[str]) -> str:
     remedy = "Sync more often."
     if "past" not in causes:
         remedy = (
-            "Bookings of that time that were cancelled since the last sync may still show as accepted. Syncing more "
+            "Bookings in the gap that were cancelled since the last sync may still show as accepted. Syncing more "
             "often does not help: the window is full of cancellations of later bookings."
         )
     return (

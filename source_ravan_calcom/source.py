@@ -37,7 +37,7 @@ class SourceRavanCalcom(Source):
         return {**{name: value for name, value in config.items() if name not in known}, **parsed.as_settings()}
 
     def check(self, logger: logging.Logger, config: Mapping[str, Any]) -> models.AirbyteConnectionStatus:
-        """Send a request to every organization, and report those that can't be read."""
+        """Request every organization, and report those that can't be read."""
         return check(_cautioned(config, logger), logger)
 
     def discover(self, logger: logging.Logger, config: Mapping[str, Any]) -> models.AirbyteCatalog:
@@ -106,7 +106,7 @@ def _or_refused(read: Callable[..., ReadT], *arguments: Any) -> ReadT:
 
 def _cautioned(settings: Mapping[str, Any], logger: logging.Logger) -> Config:
     config = _or_refused(Config.parse, settings)
-    # The CDK masks the configured value, which may hold more than the token that is sent.
+    # The CDK masks only the value as configured, which may begin with “Bearer”.
     add_to_secrets(config.access_token)
     for caution in config.cautions:
         logger.warning(caution)

@@ -1,8 +1,8 @@
 """Coverage: the time span in which all bookings were delivered, and its gaps. Pure.
 
-A window that was cut hides the bookings beyond its last row. ``back`` is the latest start among the last rows of the
-cut windows that look back (past, cancelled); ``ahead`` is the earliest among those of the cut windows that look ahead.
-Bookings that start strictly between the two are visible; strictly, because Cal.com breaks ties in no fixed order.
+A window that was cut hides the bookings beyond its last row. ``back`` is the latest start of a last row in the cut
+windows that look back (past, cancelled); ``ahead`` is the earliest in the other cut windows. Bookings that start
+strictly between the two are visible; strictly, because Cal.com breaks ties in no fixed order.
 
 An earlier sync saw everything up to the time it began. If ``back`` is not after that time, no change since then was
 missed, and the earlier coverage continues. Otherwise there is a gap up to ``back``, and coverage restarts.
@@ -58,9 +58,8 @@ def claim(bookings: Bookings, statuses: Sequence[str], before: Seen | None) -> C
     doubts = _doubts(bookings)
     if doubts or not _is_honoured(bookings.evidence):
         unknown = sum(each.unknown for each in bookings.evidence.values())
-        is_other = (
-            max(unknown, bookings.missing) > ODD_ROWS
-        )  # a change of account, which the next sync could no longer see
+        # Perhaps it is another account. The next sync could not tell, so coverage restarts then.
+        is_other = max(unknown, bookings.missing) > ODD_ROWS
         return Claim(UNKNOWN, doubts=doubts, kept=None if is_other else covered)
     if before and bookings.missing > ODD_ROWS:
         if not before.is_doubted:

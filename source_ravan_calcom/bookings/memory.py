@@ -39,7 +39,7 @@ __all__ = ["Delivery", "Seen", "State", "compare", "last_reads", "later_than", "
 
 STATE_VERSION = 3  # raise it with any change to the fingerprints or the format
 OF_CONTENTS = 2
-OLDEST, _OLDEST_BYTES, _OLDEST_LAYOUT = 1, 9, "6s3x"  # a fingerprint of version 2, and three bytes more
+OLDEST, _OLDEST_BYTES, _OLDEST_LAYOUT = 1, 9, "6s3x"  # version 1: a fingerprint of version 2 and three more bytes
 ORGANIZATIONS_STATE_VERSION = 1
 
 STATES_PER_SYNC = 10  # at most, before the last one; each holds all organizations

@@ -221,7 +221,7 @@ def fit(row: Row, org_id: str) -> tuple[Change, ...]:
 def distinct(rows: Sequence[Row]) -> tuple[dict[Key, Row], dict[str, int]]:
     """Keep one row of each booking in one response.
 
-    A booking may have a row for each attendee. The row with the first ``attendee_email`` is kept: its JSON sorts first.
+    A booking may have a row for each attendee; that with the alphabetically first ``attendee_email`` is kept.
 
     Returns:
         The rows by key, in the order of the response, and the number of different rows left out, by UID.

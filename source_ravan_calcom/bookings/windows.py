@@ -137,7 +137,7 @@ class Evidence:
     doubt: str = ""  # a contradiction of the window's meaning, as the end of a sentence
     disorder: str = ""  # why its order is not proven, if it may have been cut
     last_start: datetime | None = None  # the start of its last row, if it may have been cut
-    proves_more_than_upcoming: bool = False  # a version that ignores the filter shows no others
+    proves_more_than_upcoming: bool = False  # a version that ignores the filter shows only those
     known: int = 0  # in a window that looks back: rows that are expected in the state, and are in it
     unknown: int = 0  # rows that are expected in it, but are not
     entered: int = 0  # rows that earlier syncs saw in no window that looks back
@@ -220,8 +220,8 @@ class Bookings:
 class Reading:
     """Reads one organization with as few requests as possible, one after the other.
 
-    Request :attr:`next`, and hand the rows to :meth:`take`, until :attr:`is_done`. BEHAVIOR.md explains the number of
-    requests (1) and their order (2).
+    Request :attr:`next`, and hand the rows to :meth:`take`, until :attr:`is_done`. Items 1 and 2 of BEHAVIOR.md
+    explain the number of requests and their order.
 
     ``statuses`` are the windows the user chose, empty for every booking; ``before`` is the organization's state;
     ``limit`` is 100 if this sync knows that 200 is refused.

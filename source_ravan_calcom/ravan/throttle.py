@@ -1,9 +1,9 @@
 """When requests may leave: one pause for all of them after a 429, then a gradual return.
 
 Ravan documents a rate limit without numbers, so nothing is held back before the first 429. A 429 pauses all requests
-for the time it names or, if that is longer, for our own pause, which doubles with each refusal in a row. Then one
-request leaves. Each success allows more requests at once. They leave at the rate at which requests succeeded between
-the last refusals.
+for the time it names, but no less than our own pause, which doubles with each refusal in a row. Then one request
+leaves. Each success allows more requests at once. They leave at the rate at which requests succeeded between the last
+refusals.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from time import monotonic
 FIRST_PAUSE = 1.0  # seconds, unless the 429 names more
 LONGEST_OWN_PAUSE = 8.0  # seconds; Cal.com counts by the minute, and a longer pause could waste much of the next minute
 CYCLES = 5  # the rate is measured over this many refusals, because few requests may lie between two of them
-SLOWER = 0.8  # a refusal lowers the rate to this share at most, because the measured rate may be too low
+SLOWER = 0.8  # a refusal leaves at least this share of the rate, because the measured rate may be too low
 FASTER = 0.06  # requests per second that each success adds, because the limit may be gone
 
 
