@@ -101,7 +101,7 @@ def test_a_401_after_a_success_fails_only_its_organization(connector, sandbox):
     summary = (
         "4 of 8 organizations failed: 4 token refused for one organization. To sync the others meanwhile, set Failing "
         "Organizations (failing_organizations) to skip instead of fail. "
-        "(1) Ravan refused the Access Token for organization org-03 (HTTP 401), but did not refuse it for others. "
+        "(1) Ravan refused the Access Token for organization org-03 (HTTP 401), but not for others. "
     )
     [error] = output.errors
     assert error["message"].startswith(summary)

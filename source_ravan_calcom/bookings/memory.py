@@ -42,7 +42,7 @@ OF_CONTENTS = 2
 OLDEST, _OLDEST_BYTES, _OLDEST_LAYOUT = 1, 9, "6s3x"  # version 1: a fingerprint of version 2 and three more bytes
 ORGANIZATIONS_STATE_VERSION = 1
 
-STATES_PER_SYNC = 10  # at most, before the last one; each holds all organizations
+STATES_PER_SYNC = 10  # at most, plus the last one; each holds all organizations
 
 _LAST = datetime.max.replace(tzinfo=timezone.utc) - timedelta(milliseconds=1)
 

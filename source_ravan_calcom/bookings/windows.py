@@ -140,7 +140,7 @@ class Evidence:
     proves_more_than_upcoming: bool = False  # a version that ignores the filter shows only those
     known: int = 0  # in a window that looks back: rows that are expected in the state, and are in it
     unknown: int = 0  # rows that are expected in it, but are not
-    entered: int = 0  # rows that earlier syncs saw in no window that looks back
+    entered: int = 0  # rows that are not among the state's settled ones
 
 
 def look(rows: Sequence[Row], window: Window, now: datetime, recalled: Recalled, limit: int = MAX_LIMIT) -> Evidence:
@@ -206,7 +206,7 @@ class Bookings:
     marks: Sequence[bytes] = ()  # the uid_mark of each row
     seen_before: frozenset[bytes] = frozenset()  # the fingerprints in the state
     missing: int = 0  # bookings that were seen before and are missing, except those pushed out of a full window
-    is_torn: bool = False  # the windows lack bookings of the unfiltered response, though none was cut
+    is_torn: bool = False  # no window was cut, yet the windows lack bookings of the unfiltered response
     settled: frozenset[Key] = frozenset()  # the rows in windows that look back
     shows_pending: bool = False
 
@@ -291,7 +291,7 @@ class Reading:
 
     def bookings(self) -> Bookings:
         """The result, once the reading is done."""
-        assert self._began, "a response was taken"
+        assert self._began, "no response was taken"
         full = self._full()
         cap = self._lower_cap(full)
         return Bookings(

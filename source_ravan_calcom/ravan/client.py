@@ -176,7 +176,7 @@ class Client:
             raw = send(_session(self._config))
         with raw:
             if raw.status_code // 100 == 1:
-                # The final response follows on this connection, which the error closes.
+                # The final response would follow on this connection. The error closes it.
                 raise net.ProtocolError(f"HTTP {raw.status_code}")
             return raw, raw.raw.read(responses.MAX_BODY_BYTES + 1, decode_content=True)
 

@@ -49,8 +49,8 @@ _TEXTS: Mapping[Kind, str] = {
     TOKEN_EXPIRED: """Ravan refused the Access Token ({code}, requested for organization {org_id}): it expired on
         {detail}. Paste a valid token into Access Token (access_token).{said}""",
     NETWORK_SETTINGS: "Could not connect to {host} (requested for organization {org_id}): {detail}.",
-    TOKEN_REFUSED_HERE: """Ravan refused the Access Token for organization {org_id} ({code}), but did not refuse it for
-        others. Use a token that may read it, or remove {org_id} from Organization IDs (org_ids).{said}""",
+    TOKEN_REFUSED_HERE: """Ravan refused the Access Token for organization {org_id} ({code}), but not for others. Use
+        a token that may read this organization, or remove {org_id} from Organization IDs (org_ids).{said}""",
     FORBIDDEN: """The Access Token is not allowed to read organization {org_id} ({code}). Use a token of that
         organization, or remove {org_id} from Organization IDs (org_ids).{said}""",
     NOT_CONNECTED: """Organization {org_id} has no primary Cal.com account connected ({code}). Connect one in Ravan,
