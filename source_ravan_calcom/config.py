@@ -122,7 +122,7 @@ class Config:
 
 
 def token_expiry(token: str) -> datetime | None:
-    """Return when a token expires; ``None`` if it does not say. An ``exp`` of 0 means never, as in Go."""
+    """Return when a token expires; ``None`` if it does not say. An ``exp`` of 0 means never."""
     try:
         payload = token.split(".")[1]
         ends = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))["exp"]
@@ -134,10 +134,10 @@ def token_expiry(token: str) -> datetime | None:
 def _expiry(ends: datetime | None) -> Iterator[str]:
     now = datetime.now(timezone.utc)
     if ends and ends < now:  # not refused: this machine's clock may be wrong, and the API decides
-        remedy = "Paste a new token into it if Ravan refuses this one."
+        remedy = "Paste a new one if Ravan refuses it."
         yield f"{label('access_token')} expired on {in_words(ends)}, by this machine's clock. {remedy}"
     elif ends and ends < now + SOON:
-        yield f"{label('access_token')} expires on {in_words(ends)}. Paste a new token into it before then."
+        yield f"{label('access_token')} expires on {in_words(ends)}. Paste a new one before then."
 
 
 def _unknown(settings: Mapping[str, Any]) -> Iterator[str]:
@@ -214,7 +214,7 @@ _READERS = {"access_token": _access_token, "org_ids": _org_ids, "api_url": _api_
 
 
 def read_file(path: str | Path, noun: str) -> bytes:
-    """Read a file, or raise InvalidConfig, which names it “the ``noun`` file”."""
+    """Read a file, or raise InvalidConfig about “the ``noun`` file”."""
     try:
         return Path(path).read_bytes()
     except PermissionError:

@@ -44,7 +44,7 @@ def run() -> None:
         sys.stdout.flush()
     except BrokenPipeError:
         _leave(signal.SIGPIPE)  # the reader of our output is gone
-    except OSError as error:  # a full disk, most likely; standard error may be another file
+    except OSError as error:  # a full disk, most likely; standard error may still work
         with suppress(OSError):
             # Not sys.stderr, which the CDK replaces.
             print(f"The output could not be written: {error}.", file=sys.__stderr__, flush=True)

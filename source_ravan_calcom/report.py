@@ -41,7 +41,7 @@ class Outcome:
 
     outcome: str
     at: datetime  # when it ended; if it was read, the synced_at of its bookings
-    failure: OrganizationFailure | None = None  # if not attempted, the failure that stopped the sync
+    failure: OrganizationFailure | None = None  # its own or, if not attempted, the one that stopped the sync
     requests: int = 0
     bookings_read: int | None = None  # None if it was not read
     bookings_sent: int | None = None
@@ -119,7 +119,8 @@ class Outcomes:
 class Report:
     """Logs one sync, and makes the error that ends it; the error names ``stream``.
 
-    ``overwrites``: the destination replaces its table, so no organization can be skipped. ``forgets``: a full refresh.
+    ``overwrites``: the destination replaces its table, so no organization can be skipped. ``forgets``: a full refresh,
+    which uses no state.
     """
 
     def __init__(
@@ -298,7 +299,7 @@ def _gap_in_words(gap: tuple[datetime, datetime], causes: Sequence[str]) -> str:
     if "past" not in causes:
         remedy = (
             "Bookings in the gap that were cancelled since the last sync may still show as accepted. Syncing more "
-            "often does not help: the window is full of cancellations of later bookings."
+            "often does not help: cancelled bookings that start later fill the window."
         )
     return (
         f" has a gap: bookings that start between {in_words(gap[0])} and {in_words(gap[1])} may be missing or out of "

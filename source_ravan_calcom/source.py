@@ -72,9 +72,7 @@ class SourceRavanCalcom(Source):
             problem = clean(str(error).removeprefix("Schema validation failed:\n- "))  # names the field
         fields = content if isinstance(content, dict) else {}
         if "catalog" in fields or '"stream" is a required property' in problem:
-            problem = (
-                "it is what discover printed. A configured catalog, as in the README, says how to sync each stream"
-            )
+            problem = "it is what discover printed. See examples/catalog.json for one that says how to sync each stream"
         elif not isinstance(fields.get("streams"), list):
             problem = "it has no list of streams"
         raise _refused(f"The catalog file {catalog_path} is not a configured catalog: {problem}.")

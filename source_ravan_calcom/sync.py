@@ -286,7 +286,7 @@ def warn_not_understood(logger: logging.Logger, problem: str) -> None:
     """Log that a saved state can't be used, and the consequence."""
     logger.warning(
         f"The saved state was not understood ({problem}), so every booking is read and sent again. "
-        "Nothing is lost; a destination that merges by primary key ends up the same."
+        "Nothing is lost; a destination that merges by primary key gets no duplicates."
     )
 
 
@@ -314,7 +314,7 @@ def _oddities(response: client.Response) -> Iterator[str]:
 def _record(stream: str, data: dict[str, Any], changes: Iterable[records.Change] = ()) -> models.AirbyteMessage:
     record = models.AirbyteRecordMessage(stream=stream, data=data, emitted_at=time.time_ns() // 1_000_000)
     if changes:
-        protocol: Any = airbyte_protocol  # its star import of untyped models hides these from mypy
+        protocol: Any = airbyte_protocol  # its untyped star import hides the names below from mypy
         why = protocol.Reason.SOURCE_SERIALIZATION_ERROR
         record.meta = protocol.AirbyteRecordMessageMeta(
             [protocol.AirbyteRecordMessageMetaChange(name, protocol.Change(change), why) for name, change in changes]

@@ -94,7 +94,7 @@ class Threads:
         self._count = 0
 
     def run(self, job: Callable[[], None], busy: int) -> None:
-        """Run a job; start another thread if there are fewer than ``busy``."""
+        """Run a job; add a thread if fewer than ``busy`` exist."""
         self._jobs.put(job)
         if self._count < busy:
             self._count += 1
@@ -215,7 +215,7 @@ class WorkerPool(Generic[TaskT]):
     def _seconds_to_wait(self, client: Client) -> float:
         """Seconds until a task is due or a request may exceed its deadline."""
         now = monotonic()
-        # A request that leaves from now on can't exceed its deadline earlier than this.
+        # A request that is sent from now on can't reach its deadline before this.
         moments = [now + client.deadline]
         moments += [departure.at + client.deadline for call in self._running if (departure := call.departure)]
         if self._later and len(self._running) < self._size:

@@ -285,7 +285,7 @@ def test_an_expired_token_is_a_caution_because_the_api_decides(ahead):
     assert settings.cautions == (
         "Unknown setting zzz, which is ignored.",
         f"Access Token (access_token) expired on {in_words(ended)}, by this machine's clock. "
-        "Paste a new token into it if Ravan refuses this one.",
+        "Paste a new one if Ravan refuses it.",
     )
 
 
@@ -293,7 +293,7 @@ def test_an_expired_token_is_a_caution_because_the_api_decides(ahead):
 def test_a_token_that_expires_within_a_week_is_a_caution(ahead):
     soon, ends = ending(**ahead)
     assert parsed(access_token=soon).cautions == (
-        f"Access Token (access_token) expires on {in_words(ends)}. Paste a new token into it before then.",
+        f"Access Token (access_token) expires on {in_words(ends)}. Paste a new one before then.",
     )
 
 

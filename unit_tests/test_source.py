@@ -190,7 +190,7 @@ DISCOVERED = {"streams": [{"name": "appointments", "json_schema": {}, "supported
     [
         ([], "it has no list of streams"),
         ({"catalog": DISCOVERED}, "it is what discover printed"),
-        (DISCOVERED, "it is what discover printed. A configured catalog, as in the README, says"),
+        (DISCOVERED, "it is what discover printed. See examples/catalog.json"),
         (
             configured(**{**MODES, "sync_mode": "inc"}),
             '"inc" is not one of ["full_refresh", "incremental"] (instance_path=\'streams/0/sync_mode\')',

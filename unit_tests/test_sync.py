@@ -423,7 +423,7 @@ def test_an_invalid_state_causes_one_warning_and_a_full_read(http, settings, cap
     assert len(synced.rows()) == 1
     assert lines(caplog, "WARNING") == [
         f"The saved state was not understood ({problem}), so every booking is read and sent again. "
-        "Nothing is lost; a destination that merges by primary key ends up the same."
+        "Nothing is lost; a destination that merges by primary key gets no duplicates."
     ]
 
 
