@@ -68,7 +68,7 @@ def test_a_gap_causes_one_warning_and_stays_in_the_organizations_row(connector, 
     output = connection.sync()
     [warning] = output.logs("WARN")
     assert warning.startswith("Organization org has a gap: bookings that start between ")
-    assert warning.endswith("no longer reaches back to the last sync: past. Sync more often.")
+    assert warning.endswith("a full window (past) no longer reaches back to the last sync. Sync more often.")
     row = connection.tables["organizations"]["org",]
     assert row["gap_from"] < row["gap_to"] == row["covered_from"]
     gap = {name: row[name] for name in ("gap_from", "gap_to", "gap_found_at")}

@@ -19,13 +19,13 @@ FAIL, SKIP = "fail", "skip"  # values of Failing Organizations
 SOON = timedelta(days=7)  # a caution is logged this long before the token expires
 SHOWN_LENGTH = 200  # characters of an invalid value that an error shows
 
-# For these hosts, http is allowed and no proxy is used. The last two are the host as seen from a container.
+# For these hosts, http is allowed and no proxy is used. The last two are this machine as seen from a container.
 THIS_MACHINE = ("localhost", "127.0.0.1", "[::1]", "host.docker.internal", "host.containers.internal")
 NOT_FILTERS = ("accepted", "pending", "rejected", "awaiting_host")  # values of the status column
 
 _API_URL = re.compile(r"(https?)://([\w.-]+|\[[\da-f:.]+])(:\d{1,5})?(/[^\s?#]*)?", re.IGNORECASE)
 _BEARER = re.compile(r"\ABearer(?:\s+|\Z)", re.IGNORECASE)
-_TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")  # RFC 6750; logs escape none of these, so the CDK can mask a token
+_TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")  # RFC 6750's characters; logs escape none, so the CDK can mask a token
 # Lists of IDs are pasted from sheets, JSON and mails.
 _SEPARATORS = re.compile(r"[\s,;\u200b\u2060\ufeff]+")
 _WRAPPING = "\"'`“”„‘’‚«»‹›[](){}<>"  # noqa: RUF001
@@ -133,7 +133,7 @@ def token_expiry(token: str) -> datetime | None:
 
 def _expiry(ends: datetime | None) -> Iterator[str]:
     now = datetime.now(timezone.utc)
-    if ends and ends < now:  # not refused: this machine's clock may be wrong, and the API decides
+    if ends and ends < now:  # no error: this machine's clock may be wrong, and the API decides
         remedy = "Paste a new one if Ravan refuses it."
         yield f"{label('access_token')} expired on {in_words(ends)}, by this machine's clock. {remedy}"
     elif ends and ends < now + SOON:

@@ -19,7 +19,7 @@ HELP = f"""\
 usage: {NAME} VERB [OPTIONS]
 
   {NAME} spec                                                   print the settings
-  {NAME} check    --config FILE                                 request every organization
+  {NAME} check    --config FILE                                 try to read every organization
   {NAME} discover --config FILE                                 print the streams
   {NAME} read     --config FILE --catalog FILE [--state FILE]   print records and states
   {NAME} --version
@@ -57,7 +57,7 @@ def main(arguments: list[str]) -> int:
     if arguments[:1] == ["--version"]:
         print(f"{NAME} {version('airbyte-source-ravan-calcom')}")  # noqa: T201
         return 0
-    if not arguments or {"-h", "--help"} & {*arguments}:  # also after a verb: the CDK's help lists low-code options
+    if not arguments or {"-h", "--help"} & {*arguments}:  # also after a verb, as the CDK's help lists low-code options
         print(HELP, end="", file=sys.stdout if arguments else sys.stderr)
         return 0 if arguments else USAGE_ERROR
     # These imports take seconds.

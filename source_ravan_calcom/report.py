@@ -22,7 +22,7 @@ from source_ravan_calcom.ravan.failures import OrganizationFailure
 from source_ravan_calcom.ravan.throttle import Pause
 
 READ, FAILED, NOT_ATTEMPTED = "read", "failed", "not_asked"  # values of the column outcome
-SAME_FAILURE = 3  # organizations that must fail in the same way, before any request succeeds, to stop the sync
+SAME_FAILURE = 3  # this many organizations with the same failure, before any request succeeds, stop the sync
 PROGRESS_SECONDS = 30  # between two log lines about a sync's progress
 ITEMS = 20  # organizations that a message lists one by one
 NAMES = 10  # organizations that a sentence names
@@ -299,11 +299,11 @@ def _gap_in_words(gap: tuple[datetime, datetime], causes: Sequence[str]) -> str:
     if "past" not in causes:
         remedy = (
             "Bookings in the gap that were cancelled since the last sync may still show as accepted. Syncing more "
-            "often does not help: cancelled bookings that start later fill the window."
+            "often does not help: cancelled bookings that start after the gap fill the window."
         )
     return (
         f" has a gap: bookings that start between {in_words(gap[0])} and {in_words(gap[1])} may be missing or out of "
-        f"date, because a full window no longer reaches back to the last sync: {' and '.join(causes)}. {remedy}"
+        f"date, because a full window ({' and '.join(causes)}) no longer reaches back to the last sync. {remedy}"
     )
 
 

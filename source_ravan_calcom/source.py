@@ -26,7 +26,7 @@ class SourceRavanCalcom(Source):
 
     @property
     def name(self) -> str:
-        """The connector's name, also its logger's."""
+        """The connector's and its logger's name."""
         return NAME
 
     def configure(self, config: Mapping[str, Any], temp_dir: str) -> Mapping[str, Any]:
@@ -37,7 +37,7 @@ class SourceRavanCalcom(Source):
         return {**{name: value for name, value in config.items() if name not in known}, **parsed.as_settings()}
 
     def check(self, logger: logging.Logger, config: Mapping[str, Any]) -> models.AirbyteConnectionStatus:
-        """Request every organization, and report those that can't be read."""
+        """Send requests for every organization, and report those that can't be read."""
         return check(_cautioned(config, logger), logger)
 
     def discover(self, logger: logging.Logger, config: Mapping[str, Any]) -> models.AirbyteCatalog:

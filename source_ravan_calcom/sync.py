@@ -122,7 +122,7 @@ class Sync:
 
     def _read(self, organization: Organization) -> Bookings:
         """Read an organization's windows. Runs in a worker."""
-        # A worker that was given up goes on using these after `restart` has replaced them.
+        # Local names: a worker that was given up must not use what `restart` sets.
         call, reading, warnings = organization.call, organization.reading, organization.warnings
         if reading is None:
             before = self._state.of(organization.org_id)
@@ -146,7 +146,7 @@ class Sync:
             may_retry = failure.kind.is_retryable and call.failures < workers.READ.most
             if may_retry and reading.next not in self._unknown_windows:
                 return False
-            # In an outage, an unfiltered request would fail as well.
+            # In an outage, this request fails as well.
             self._client.get(call, None, reading.limit)
             self._unknown_windows.add(reading.next)
         elif failure.kind is not failures.INVALID_REQUEST:

@@ -30,7 +30,7 @@ class Retries:
 
     most: int
     first_backoff: float  # doubles with each retry, with jitter
-    total: float  # no retry starts later than this after the first failure
+    total: float  # all retries start within this time after the first failure
 
     def backoff(self, tries: int) -> float:
         """Return the seconds to wait after the given number of failed tries."""
@@ -136,7 +136,7 @@ class WorkerPool(Generic[TaskT]):
         self._closes_at = 0.0
 
     def events(self, tasks: Iterable[TaskT], work: Callable[[TaskT], Any], client: Client) -> Iterator[AnyEvent[TaskT]]:
-        """Run ``work``, which uses ``client``, on all tasks; yield events until they finish or the pool closes."""
+        """Run ``work``, which uses ``client``, on tasks until the pool closes; yield events until those tasks end."""
         fresh = iter(tasks)
         try:
             while True:
@@ -215,7 +215,7 @@ class WorkerPool(Generic[TaskT]):
     def _seconds_to_wait(self, client: Client) -> float:
         """Seconds until a task is due or a request may exceed its deadline."""
         now = monotonic()
-        # A request that is sent from now on can't reach its deadline before this.
+        # The earliest deadline of a request that is sent from now on.
         moments = [now + client.deadline]
         moments += [departure.at + client.deadline for call in self._running if (departure := call.departure)]
         if self._later and len(self._running) < self._size:

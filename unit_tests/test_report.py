@@ -496,8 +496,8 @@ def test_a_gap_causes_one_warning_with_its_times_its_window_and_the_remedy(sync_
     [warning] = lines(caplog, "WARNING")
     assert warning == (
         "Organization org-0 has a gap: bookings that start between 2026-06-01 at 12:00:00 UTC and 2026-06-13 at "
-        "03:00:00 UTC may be missing or out of date, because a full window no longer reaches back to the last sync: "
-        "past. Sync more often."
+        "03:00:00 UTC may be missing or out of date, because a full window (past) no longer reaches back to the last "
+        "sync. Sync more often."
     )
     [row] = ended.rows("organizations")
     assert (row["coverage"], "past" in row["full_windows"]) == ("partial", True)
@@ -508,7 +508,7 @@ def test_the_warning_of_a_gap_in_the_cancelled_window_says_that_more_frequent_sy
     first = sync_of(before, NOW)
     sync_of(after, NOW + 20 * DAY, before=first.last_states)
     [warning] = lines(caplog, "WARNING")
-    assert "no longer reaches back to the last sync: cancelled." in warning
+    assert "a full window (cancelled) no longer reaches back to the last sync." in warning
     assert "may still show as accepted. Syncing more often does not help" in warning
     assert not warning.endswith("Sync more often.")
 

@@ -1,7 +1,7 @@
 """Coverage: the time span in which all bookings were delivered, and its gaps. Pure.
 
-A window that was cut hides the bookings beyond its last row. ``back`` is the latest start of a last row in the cut
-windows that look back (past, cancelled); ``ahead`` is the earliest in the other cut windows. Bookings that start
+A window that was cut hides the bookings beyond its last row. Of the starts of these last rows, ``back`` is the
+latest in windows that look back (past, cancelled), and ``ahead`` the earliest in the others. Bookings that start
 strictly between the two are visible; strictly, because Cal.com breaks ties in no fixed order.
 
 An earlier sync saw everything up to the time it began. If ``back`` is not after that time, no change since then was
@@ -36,8 +36,8 @@ _AT_PRESENT = frozenset({UPCOMING, windows.RECURRING})  # show all ongoing booki
 class Claim:
     """The coverage of one organization as of the moment its reading began.
 
-    Every booking that starts after ``covered_from`` and before ``covered_until`` has been delivered with its status,
-    which is taken as final once the booking has started and a sync has read it.
+    Every booking that starts after ``covered_from`` and before ``covered_until`` has been delivered with its status.
+    The status is taken as final once a sync has read the booking after its start.
     """
 
     coverage: str  # COMPLETE, PARTIAL, FILTERED (limited to the chosen windows) or UNKNOWN
@@ -58,7 +58,7 @@ def claim(bookings: Bookings, statuses: Sequence[str], before: Seen | None) -> C
     doubts = _doubts(bookings)
     if doubts or not _is_honoured(bookings.evidence):
         unknown = sum(each.unknown for each in bookings.evidence.values())
-        # Perhaps it is another account. The next sync could not tell, so coverage restarts then.
+        # Perhaps another account: its rows replace the state, so coverage restarts in the next sync.
         is_other = max(unknown, bookings.missing) > ODD_ROWS
         return Claim(UNKNOWN, doubts=doubts, kept=None if is_other else covered)
     if before and bookings.missing > ODD_ROWS:
@@ -122,7 +122,7 @@ def _start(bookings: Bookings, covered: Covered | None, reason: str) -> Claim:
     if covered is None:
         return Claim("", back, is_first=True, reason=reason)
     if back is None:
-        # No window was cut, but bookings may be missing.
+        # No window was cut: no bound, unless bookings are missing.
         return Claim("", covered.covered_from if bookings.missing else None)
     if covered.covered_from and back <= covered.covered_from:
         return Claim("", back)

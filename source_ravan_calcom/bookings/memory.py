@@ -108,7 +108,7 @@ class State:
         self._delivered += delivered
 
     def due(self, *, at_end: bool = False) -> dict[str, Any] | None:
-        """The state to print now, if any; at the end, if it changed since it was last printed."""
+        """The state, if it is due now; at the end, it is due if it changed since it was last printed."""
         if not (self._is_due if at_end else self._delivered >= self._every):
             return None
         self._is_due, self._delivered = False, 0

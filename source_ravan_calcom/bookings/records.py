@@ -84,7 +84,7 @@ def identity(row: Row) -> str | None:
 def uid_mark(key: Key) -> bytes:
     """The part of a fingerprint that identifies the booking; the same for all rows without a UID.
 
-    With 1,200 bookings, 2 % of new UIDs pass for one of them, so no rule may depend on a single UID.
+    With 1,200 bookings, 2 % of new UIDs share the mark of one, so no rule may depend on a single UID.
     """
     return (crc32(key.encode()) & 0xFFFF).to_bytes(UID_BYTES, "big") if isinstance(key, str) else bytes(UID_BYTES)
 
@@ -221,7 +221,7 @@ def fit(row: Row, org_id: str) -> tuple[Change, ...]:
 def distinct(rows: Sequence[Row]) -> tuple[dict[Key, Row], dict[str, int]]:
     """Keep one row of each booking in one response.
 
-    A booking may have a row for each attendee; that with the alphabetically first ``attendee_email`` is kept.
+    A booking may have a row for each attendee. The one with the alphabetically first ``attendee_email`` is kept.
 
     Returns:
         The rows by key, in the order of the response, and the number of different rows left out, by UID.

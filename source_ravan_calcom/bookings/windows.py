@@ -3,8 +3,8 @@
 The endpoint returns at most 200 rows and has no pages, but each status filter is a window onto the account with its own
 limit and order. A large account is read through these windows.
 
-Versions of Cal.com differ, and one ignores the filter. So each response is also evidence of the window's meaning and
-order, of a cut, and of whether the account is still the same.
+Versions of Cal.com differ, and one ignores the filter. So each response is also evidence of which bookings the
+window shows, in which order, whether it was cut, and whether the account is still the same.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from source_ravan_calcom.bookings.records import MARK, Key, Row, moment, uid_mar
 
 MAX_LIMIT = 200  # the most rows a response can hold; the endpoint turns a larger limit into 50
 LOWER_LIMIT = 100  # some versions of Cal.com's API take no more
-CAPS = (50, LOWER_LIMIT, MAX_LIMIT)  # at which a response is cut: default of the endpoint, of Cal.com, and maximum
+CAPS = (50, LOWER_LIMIT, MAX_LIMIT)  # where a response is cut: the endpoint's default, Cal.com's, the maximum
 SHORT, OVER = 5, 3
 """A response that was cut may hold up to ``SHORT`` rows fewer than a cap, or up to ``OVER`` rows more.
 
@@ -122,7 +122,7 @@ class Recalled:
         self.covered = seen.covered if seen and has_marks else None
 
     def expects(self, row: Row) -> bool:
-        """Whether a booking should be in the state: it began before the last reading, within its coverage."""
+        """Whether a booking should be in the state: it began before the last reading, in the covered period."""
         covered, start = self.covered, moment(row.get("start_time"))
         if not covered or not start or covered.read_at - start < CLOCK_DIFFERENCE:
             return False
@@ -137,7 +137,7 @@ class Evidence:
     doubt: str = ""  # a contradiction of the window's meaning, as the end of a sentence
     disorder: str = ""  # why its order is not proven, if it may have been cut
     last_start: datetime | None = None  # the start of its last row, if it may have been cut
-    proves_more_than_upcoming: bool = False  # a version that ignores the filter shows only those
+    proves_more_than_upcoming: bool = False  # a version that ignores the filter shows only upcoming ones
     known: int = 0  # in a window that looks back: rows that are expected in the state, and are in it
     unknown: int = 0  # rows that are expected in it, but are not
     entered: int = 0  # rows that are not among the state's settled ones
@@ -161,7 +161,7 @@ def look(rows: Sequence[Row], window: Window, now: datetime, recalled: Recalled,
 
 
 def _proves(rows: Sequence[Row], now: datetime) -> bool:
-    """Whether more than ``ODD_ROWS`` bookings have ended, more than ``ODD_ROWS`` are dead, or all have ended."""
+    """Whether more than ``ODD_ROWS`` bookings have ended (or all, if there are fewer), or more are dead."""
     over = (True for row in rows if _is_over(row, now))
     dead = (True for row in rows if records.is_dead(row))
     few = ODD_ROWS + 1
@@ -320,7 +320,7 @@ class Reading:
         if not self._reads_windows:
             self._plan_more(status)
         elif status == UPCOMING and UNCONFIRMED not in tried and not self._shows_pending():
-            # `unconfirmed` may add bookings after all. Read it first: a confirmed booking moves to a later window.
+            # `unconfirmed` may add bookings after all. Start over with it: confirmed bookings move to later windows.
             self._waiting = [window.status for window in WINDOWS]
         self._plan_the_end()
 
@@ -336,7 +336,7 @@ class Reading:
         """End with an unfiltered request if its response is needed to judge the windows."""
         if self._waiting or self._chosen or UNFILTERED in self._evidence:
             return
-        # An unfiltered response shows whether there is a cap below the limit.
+        # The last condition: an unfiltered response shows whether there is a cap below the limit.
         if self._refused or self._missing() > ODD_ROWS or self._lower_cap(self._full()) not in (None, self._cap):
             self._waiting = [UNFILTERED]
 

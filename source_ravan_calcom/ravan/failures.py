@@ -91,7 +91,7 @@ class Facts:
     """Details of one failed request."""
 
     org_id: str
-    code: str = ""  # the API's code and the HTTP status, as people see them
+    code: str = ""  # the API's code and the HTTP status, for messages
     detail: str = ""
     said: str = ""  # Ravan's own message, cleaned; never a row
     host: str = ""

@@ -71,7 +71,7 @@ def read(status: int, content: bytes | bytearray, facts: Facts) -> Rows:
         raise OrganizationFailure(failures.NOT_JSON, replace(facts, detail=_kind_of_text(content)))
     try:
         rows, count = _rows(body, facts.org_id)
-        orjson.dumps([rows])  # raises if nested too deep for a message
+        orjson.dumps([rows])  # raises if nested too deep for a record
         return Rows(rows, count, repaired)
     except _NotRows as wrong:
         kind, detail = wrong.args
@@ -84,7 +84,7 @@ def judge(status: int, body: Any) -> tuple[Kind | None, str, str]:
     """Judge a response by its HTTP status and parsed body, which may hold a code at its top or in ``error``.
 
     Returns:
-        The kind, or ``None`` for success; the code as people see it; and Ravan's own message, cleaned.
+        The kind, or ``None`` for success; the code for messages; and Ravan's own message, cleaned.
     """
     fields: Mapping[str, Any] = body if isinstance(body, dict) else {}
     error = fields.get("error")

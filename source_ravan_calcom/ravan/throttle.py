@@ -17,7 +17,7 @@ from time import monotonic
 FIRST_PAUSE = 1.0  # seconds, unless the 429 names more
 LONGEST_OWN_PAUSE = 8.0  # seconds; Cal.com counts by the minute, and a longer pause could waste much of the next minute
 CYCLES = 5  # the rate is measured over this many refusals, because few requests may lie between two of them
-SLOWER = 0.8  # a refusal leaves at least this share of the rate, because the measured rate may be too low
+SLOWER = 0.8  # a refusal keeps at least this share of the rate, because the measured rate may be too low
 FASTER = 0.06  # requests per second that each success adds, because the limit may be gone
 
 
@@ -150,7 +150,7 @@ class Throttle:
             self._policy.succeeded(departure.at)
 
     def refused(self, departure: Departure, retry_after: float) -> float:
-        """Pause all requests after a 429, and return for how many seconds no request has succeeded."""
+        """Pause all requests after a 429, and return the seconds since the first one after the last success."""
         with self._changed:
             now, limited_since = monotonic(), self._policy.limited_since
             self._policy.refused(now, departure.at, retry_after)
