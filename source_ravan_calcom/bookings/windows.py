@@ -161,7 +161,7 @@ def look(rows: Sequence[Row], window: Window, now: datetime, recalled: Recalled,
 
 
 def _proves(rows: Sequence[Row], now: datetime) -> bool:
-    """Whether more than ``ODD_ROWS`` bookings have ended (or all, if there are fewer), or more are dead."""
+    """Whether all bookings have ended, or more than ``ODD_ROWS`` have, or more than ``ODD_ROWS`` are dead."""
     over = (True for row in rows if _is_over(row, now))
     dead = (True for row in rows if records.is_dead(row))
     few = ODD_ROWS + 1
