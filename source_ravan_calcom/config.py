@@ -25,7 +25,8 @@ NOT_FILTERS = ("accepted", "pending", "rejected", "awaiting_host")  # values of 
 
 _API_URL = re.compile(r"(https?)://([\w.-]+|\[[\da-f:.]+])(:\d{1,5})?(/[^\s?#]*)?", re.IGNORECASE)
 _BEARER = re.compile(r"\ABearer(?:\s+|\Z)", re.IGNORECASE)
-_TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")  # RFC 6750's characters; none is escaped in a log, so the CDK can mask a token
+# The characters of RFC 6750. None is escaped in a log, so the CDK can mask a token.
+_TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
 # Lists of IDs are pasted from sheets, JSON and mails.
 _SEPARATORS = re.compile(r"[\s,;\u200b\u2060\ufeff]+")
 _WRAPPING = "\"'`“”„‘’‚«»‹›[](){}<>"  # noqa: RUF001
