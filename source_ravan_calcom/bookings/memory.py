@@ -33,7 +33,7 @@ from typing import Any
 from source_ravan_calcom.bookings import coverage, records
 from source_ravan_calcom.bookings.coverage import Claim
 from source_ravan_calcom.bookings.records import Row, moment, packed, unpacked, utc_text
-from source_ravan_calcom.bookings.windows import CAPS, MAX_LIMIT, WINDOWS, Bookings, Covered, Seen
+from source_ravan_calcom.bookings.windows import CAPS, MAX_LIMIT, Bookings, Covered, Seen, in_order
 
 __all__ = ["Delivery", "Seen", "State", "compare", "last_reads", "later_than", "organizations_state", "parsed"]
 
@@ -185,7 +185,7 @@ def _decoded(entry: Any, version: Any) -> Seen:
 
 def _covered(entry: Mapping[str, Any]) -> Covered:
     covered_from, statuses = entry["covered_from"], entry.get("statuses", ())
-    if not {window.status for window in WINDOWS} >= {*statuses}:
+    if {*in_order(statuses)} != {*statuses}:
         raise ValueError
     return Covered(_point(entry["read_at"]), None if covered_from is None else _point(covered_from), tuple(statuses))
 

@@ -146,9 +146,9 @@ def _rows(body: Any, org_id: str) -> tuple[list[Row], Any]:
         return [], data.get("count")  # as Go writes an empty list
     rows = _field(data, "appointments", list)
     for number, row in enumerate(rows, start=1):
-        if isinstance(row, dict) and row.get("organization_id") == org_id:
-            continue
-        if is_foreign(_shaped(row, dict, f"row {number}").get("organization_id"), org_id):
+        if not isinstance(row, dict):
+            raise _misshapen(row, dict, f"row {number}")
+        if is_foreign(row.get("organization_id"), org_id):
             raise _NotRows(failures.OTHER_TENANT, f"a booking of another organization in row {number}")
     return rows, data.get("count")
 
@@ -161,8 +161,12 @@ def _field(fields: Mapping[str, Any], name: str, kind: type) -> Any:
 
 def _shaped(value: Any, kind: type, name: str) -> Any:
     if not isinstance(value, kind):
-        raise _NotRows(failures.WRONG_SHAPE, f"{name} is {_JSON_NAMES[type(value)]}, not {_JSON_NAMES[kind]}")
+        raise _misshapen(value, kind, name)
     return value
+
+
+def _misshapen(value: Any, kind: type, name: str) -> _NotRows:
+    return _NotRows(failures.WRONG_SHAPE, f"{name} is {_JSON_NAMES[type(value)]}, not {_JSON_NAMES[kind]}")
 
 
 _JSON_NAMES: dict[type, str] = {
