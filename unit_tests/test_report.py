@@ -217,7 +217,7 @@ def test_a_401_after_a_success_fails_only_its_organization(synced, caplog):
     assert [row["organization_id"] for row in ended.rows()] == ["a", "b"]
     assert [kind for _, kind in ended.outcomes] == [None, *["token_refused_here"] * 4, None]
     assert len(lines(caplog, "ERROR")) == 4
-    assert "refused the Access Token for organization refused-0 (HTTP 401), but not for others" in (ended.error.message)
+    assert "refused the Access Token for organization refused-0 (HTTP 401), but not for others" in ended.error.message
 
 
 def test_a_401_before_a_success_fails_only_its_organization_and_is_logged_once(synced, caplog):

@@ -205,7 +205,9 @@ def test_a_lasting_rate_limit_stops_the_sync_with_one_error(http, settings, cloc
     for org_id in "bc":
         http.get(f"{URL}?org_id={org_id}", status_code=429)
     synced = read({**settings, "org_ids": list("abcd"), "num_workers": 1}, catalog(*BOTH))
-    assert synced.error.message.startswith("Ravan limits the rate of requests, so organization b was not read")
+    assert synced.error.message.startswith(
+        "Ravan limits the rate of requests, so organization b was not read (HTTP 429)"
+    )
     assert "no request succeeded for 5 minutes" in synced.error.message
     assert synced.outcomes == [("read", None), ("failed", "rate_limited"), *[("not_asked", "rate_limited")] * 2]
     assert set(organizations(http)) == {"a", "b"}
