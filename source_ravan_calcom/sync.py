@@ -302,7 +302,7 @@ def _overwrites(stream: models.ConfiguredAirbyteStream) -> bool:
 def _oddities(response: client.Response) -> Iterator[str]:
     rows, count = len(response.rows), response.count
     if count is not None and count != rows:
-        counted = count if isinstance(count, int) else "not a number"
+        counted = count if isinstance(count, int) else "not a whole number"
         yield f"Ravan returned {rows} rows, but its count is {counted}. The rows returned are delivered."
     if response.repaired:
         yield (

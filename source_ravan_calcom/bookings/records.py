@@ -221,7 +221,8 @@ def fit(row: Row, org_id: str) -> tuple[Change, ...]:
 def distinct(rows: Sequence[Row]) -> tuple[dict[Key, Row], dict[str, int]]:
     """Keep one row of each booking in one response.
 
-    A booking may have a row for each attendee. The one with the alphabetically first ``attendee_email`` is kept.
+    A booking may have a row for each attendee. The one whose JSON sorts first, in practice by ``attendee_email``, is
+    kept.
 
     Returns:
         The rows by key, in the order of the response, and the number of different rows left out, by UID.
